@@ -1,0 +1,59 @@
+# make demo    scores real handwritten digits with a TensorFlow entry script
+# make test    lint, types and all tests
+# make bench   the benchmarks, each beside its peers
+# make clean   what the above have made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+DEMO := build/demo
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint bench test-minimum clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("daskbatch needs Python 3.11 or later, got " + sys.version.split()[0] + ". Next: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps: a second call installs nothing unless the requirements have changed.
+$(VENV)/.demo-stamp: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing daskbatch and TensorFlow into $(VENV) (a minute or two, once) ..."
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test-stamp: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing daskbatch and its test tools into $(VENV) (a minute or two, once) ..."
+	@$(PIP) -e '.[demo,jupyter,test]'
+	@touch $@ $(VENV)/.demo-stamp
+
+demo: $(VENV)/.demo-stamp
+	@rm -rf $(DEMO)/out
+	@$(BIN)/python examples/digits/make_data.py $(DEMO)
+	@$(BIN)/python examples/digits/train.py $(DEMO) 2>$(DEMO)/train.log || { cat $(DEMO)/train.log; exit 1; }
+	$(BIN)/daskbatch run examples/digits/score.py $(DEMO)/images --output $(DEMO)/out --process-count-per-node 2 -- --model $(DEMO)/model.keras
+	@$(BIN)/python examples/digits/accuracy.py $(DEMO)
+
+lint: $(VENV)/.test-stamp
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The tests with the oldest versions that setup.cfg allows.
+test-minimum:
+	@test -x build/venv-minimum/bin/python || $(PYTHON) -m venv build/venv-minimum
+	@build/venv-minimum/bin/python -m pip install --quiet -e '.[test]' --constraint tests/constraints-minimum.txt
+	build/venv-minimum/bin/python -m pytest --ignore tests/test_typing.py $(PYTEST_ARGS)
+
+bench: $(VENV)/.test-stamp
+	$(BIN)/python benchmarks/dispatch.py
+	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/memory.py
+
+# Leaves $(VENV): remove it by hand to start from nothing.
+clean:
+	rm -rf build dist *.egg-info benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find daskbatch tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

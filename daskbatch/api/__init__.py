@@ -1,0 +1,1 @@
+"""WHAT the user declares."""

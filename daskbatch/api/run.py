@@ -1,0 +1,267 @@
+"""``daskbatch.run`` and ``daskbatch.try_``: what scripts, notebooks and the command line call."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from daskbatch.api.dataset import FileDataset, TabularDataset
+from daskbatch.errors import UsageError
+from daskbatch.events import Listener
+from daskbatch.options import check_output, make_spec
+from daskbatch.options.names import RunOptions
+from daskbatch.report import default_listeners
+from daskbatch.report.summary import FAILED_ITEMS, RUN_SUMMARY
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
+
+__all__ = ["Run", "TryResult", "run", "try_"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run left in its output folder."""
+
+    output: Path
+    """The output folder."""
+    summary: Mapping[str, Any]
+    """The content of ``run_summary.json``."""
+
+    @classmethod
+    def open(cls, output: str | os.PathLike[str]) -> Run:
+        """The run whose output folder this is.
+
+        Raises
+        ------
+        UsageError
+            There is no summary in it.
+        """
+        path = Path(output, RUN_SUMMARY)
+        if not path.is_file():
+            raise UsageError(f"{os.fspath(output)!r} holds no {RUN_SUMMARY}. Give the output folder of a run that has ended.")
+        return cls(Path(output), json.loads(path.read_text()))
+
+    @property
+    def status(self) -> str:
+        """``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
+        return str(self.summary["status"])
+
+    @property
+    def output_file(self) -> Path | None:
+        """The combined file; the partial one of a run that is not complete; None if there is none."""
+        output = self.summary["output"]
+        return None if output is None else self.output / output["name"]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Read the combined file.
+
+        Raises
+        ------
+        UsageError
+            There is none, as with ``output_action="summary_only"``.
+        """
+        import pandas as pd
+
+        path = self.output_file
+        if path is None:
+            raise UsageError(f"the run in {str(self.output)!r} has no combined file (status {self.status})")
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".jsonl":
+            return pd.read_json(path, lines=True)
+        if path.suffix == ".csv":
+            return pd.read_csv(path)
+        return pd.read_csv(path, sep=" ", header=None)
+
+    def failed_items(self) -> list[dict[str, Any]]:
+        """Every failed item or mini-batch: identity, error, message, traceback, tries, worker."""
+        path = self.output / FAILED_ITEMS
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+def run(
+    entry: object,
+    inputs: object,
+    *,
+    output: str | os.PathLike[str],
+    client: Client | None = None,
+    progress: bool = True,
+    listeners: Sequence[Listener] | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """Run an entry script, function or class over all inputs, into one result.
+
+    Parameters
+    ----------
+    entry : path, function or class
+        A Python script with ``run(mini_batch)`` and, if it likes, ``init()`` and ``shutdown()``; or a function, which is
+        ``run``; or a class, whose constructor is ``init``.
+    inputs : path, list of paths, dataset or dask dataframe
+        Files, folders and globs. Or a `FileDataset`, a `TabularDataset`, a Dask dataframe.
+    output : path
+        Folder of the result, the logs and the summary: a new one.
+    client : distributed.Client, optional
+        Runs on its cluster, which is left as it was found. By default this process is the cluster.
+    progress : bool
+        Show a bar, or lines where there is no terminal.
+    listeners : sequence of callables, optional
+        Take every event of `daskbatch.events`, in place of the default ones, which write the logs too.
+    **options
+        mini_batch_size : int or str
+            ``10`` files; of tables ``"1MB"``, ``"512KB"``, bytes or ``"5000rows"``. Default: 10 files or ``"1MB"``.
+        input_format : str
+            ``"auto"`` (by suffix), ``"files"``, ``"csv"``, ``"tsv"``, ``"jsonl"`` or ``"parquet"``.
+        separator, header, encoding, support_multi_line, dtype
+            How text tables are read: one character; ``"first_row"`` or ``"none"``; a codec; whether quoted fields may
+            hold newlines; ``{"column": "int64"}``.
+        output_action : str
+            ``"append_row"`` (all results into one file) or ``"summary_only"``.
+        append_row_file_name : str
+            Default ``"predictions.csv"``; its suffix chooses the format: .csv, .jsonl, .parquet, else lines of text.
+        error_threshold, allowed_failed_count, allowed_failed_percent
+            Items, mini-batches, percent of mini-batches that may fail; -1: all. Not given: the run goes on, unless its
+            first 20 mini-batches all fail.
+        run_max_try : int
+            Tries of a mini-batch in total. Default 3.
+        run_invocation_timeout, init_timeout, read_timeout : float
+            Seconds for ``run()``, for start and ``init()``, for reading a mini-batch. Default 60, 600, 300.
+        runner_memory_limit : int or str
+            For a slot's whole process tree, such as ``"4GB"``. Default: the node's memory / slots.
+        node_count, process_count_per_node : int
+            Hosts, and slots on each. Default: all there are; the usable cores.
+        source_directory : path
+            Folder that is copied for the workers; `entry` is relative to it.
+        arguments : sequence
+            What the script finds in ``sys.argv``.
+        environment_variables : mapping
+            Set in the runners.
+        logging_level : str
+            ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.
+        scheduler : str
+            Address or scheduler file of a Dask cluster that is already there.
+        compute : str
+            ``"local"``, or ``"serial"``: everything in this process, one after the other.
+        dashboard : bool
+            Have Dask's dashboard, on loopback.
+        task_seconds : float
+            Time budget of a task. Default 2.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UsageError
+        Before anything is started: an option, the script, the input or the output folder is wrong.
+    RunFailed
+        A threshold was crossed, ``init()`` failed, nothing was returned. The results so far have a partial name.
+    RunCanceled
+        Ctrl-C or SIGTERM.
+
+    Examples
+    --------
+    >>> run = daskbatch.run("score.py", "photos/*.png", output="out")  # doctest: +SKIP
+    >>> run.to_pandas()  # doctest: +SKIP
+    """
+    from daskbatch.engine.run import execute
+
+    given, collection = _resolve(inputs, options)
+    spec = make_spec(entry, given, output=output, **options)
+    check_output(spec)
+    if listeners is None:
+        listeners = default_listeners(spec.output, quiet=not progress)
+    summary = execute(spec, listeners, client, collection)
+    return Run(Path(spec.output), summary)
+
+
+def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
+    """Paths, or a Dask dataframe; a dataset's own options join the others.
+
+    Returns
+    -------
+    paths, collection
+        One of them is None.
+    """
+    if isinstance(inputs, (FileDataset, TabularDataset)):
+        for name, value in inputs.options().items():
+            if name in options and options[name] != value:  # type: ignore[literal-required]
+                raise UsageError(f"{name}={options[name]!r} differs from the dataset's own {name}={value!r}. Leave one out.")  # type: ignore[literal-required]
+            options[name] = value  # type: ignore[literal-required]
+        collection = getattr(inputs, "collection", None)
+        return (None, collection) if collection is not None else (inputs.paths, None)
+    if hasattr(inputs, "__dask_graph__"):
+        if not hasattr(inputs, "to_delayed") or not hasattr(inputs, "columns"):
+            raise UsageError(
+                f"inputs must be paths or a Dask dataframe, got a Dask {type(inputs).__name__}. Turn it into a dataframe, or "
+                "write it to files first."
+            )
+        return None, inputs
+    return inputs, None
+
+
+@dataclass(frozen=True, slots=True)
+class TryResult:
+    """What one mini-batch gave."""
+
+    mini_batch: Any
+    """What ``run()`` got."""
+    result: Any
+    """What it returned."""
+    output: bytes
+    """The bytes that would go into the combined file, without a header."""
+    seconds: float
+    """Inside ``run()``."""
+    text: str
+    """All this for people."""
+
+
+def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpack[RunOptions]) -> TryResult:
+    """Run an entry script on one mini-batch in this process; errors come as they are, debuggers work.
+
+    Parameters
+    ----------
+    entry, inputs, **options
+        As for `run`; those that do not matter here are checked and ignored.
+    mini_batch : int
+        Which one, from 0.
+
+    Returns
+    -------
+    TryResult
+    """
+    from tempfile import TemporaryDirectory
+
+    from daskbatch.engine.serial import own_script
+    from daskbatch.engine.trial import describe_trial, nth_mini_batch
+    from daskbatch.plan import make_plan
+    from daskbatch.store.formats import suffix_of
+    from daskbatch.worker.attempt import Attempts
+
+    given, collection = _resolve(inputs, options)
+    if collection is not None:
+        raise UsageError("try reads files. Call your function on ddf.partitions[0].compute() instead.")
+    with TemporaryDirectory(prefix="daskbatch-try-") as folder:
+        spec = make_spec(entry, given, output=folder, **options)
+        plan = make_plan(spec.input, Path(folder, "plan.jsonl"))
+        with own_script(spec, spec.entry.source_directory) as script:
+            attempts = Attempts(script, plan.table, suffix_of(spec.append_row_file_name), spec.output_action)
+            batch, value = nth_mini_batch(plan, attempts, mini_batch)
+            script.init()
+            began = time.perf_counter()
+            result = attempts.run(batch, value)
+            seconds = time.perf_counter() - began
+            payload = attempts.format(result)
+            script.shutdown()
+        text = describe_trial(plan, batch, value, result, payload, seconds)
+        return TryResult(value, result, payload.data, seconds, text)

@@ -1,0 +1,208 @@
+"""The command line. Imports that cost time are inside the commands: ``--help`` needs none of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from daskbatch import __version__
+from daskbatch.cli_options import given, with_options
+from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
+
+__all__ = ["cli", "main"]
+
+# Exit codes. Scripts rely on them: add, never change.
+COMPLETED = 0  # the run ended with a complete result; items may have failed within the thresholds
+FAILED = 1  # a threshold was crossed, init() failed, there was no result, or the tried mini-batch failed
+USAGE = 2  # an option, the entry script, the input or the output folder is wrong; nothing was started
+INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT. After SIGTERM it is 143, 128 + 15: RunCanceled carries it
+
+ARGUMENTS = "daskbatch.arguments"
+"""Key in click's context of what followed ``--``."""
+
+
+class _Group(click.Group):
+    """Ends with the exit codes above, and says each error in one form."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except UsageError as error:
+            _say(str(error))
+            code = USAGE
+        except RunCanceled as error:
+            _say(str(error) or "The run was canceled.")
+            code = error.exit_code
+        except DaskbatchError as error:
+            _say(str(error))
+            code = FAILED
+        except click.ClickException as error:
+            _say(_click_message(error))
+            code = USAGE
+        except (KeyboardInterrupt, click.Abort):
+            _say("Interrupted.")
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else COMPLETED)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and os.path.exists(args[0]):
+            ctx.fail(f"There is no command {args[0]!r}. Did you mean: daskbatch run {' '.join(args)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Command(click.Command):
+    """Takes what follows ``--`` for the entry script, before click would take it for inputs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, arguments = args, []
+        if "--" in args:
+            cut = args.index("--")
+            own, arguments = args[:cut], args[cut + 1 :]
+        ctx.meta[ARGUMENTS] = arguments
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
+
+
+def _say(message: str) -> None:
+    click.echo(f"daskbatch: error: {message}", err=True)
+
+
+def _click_message(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    help_line = f"\nTry '{context.command_path} --help'." if context else ""
+    return error.format_message() + help_line
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="daskbatch")
+@click.pass_context
+def cli(ctx: click.Context, /) -> None:
+    """Run your model over many files or large tables, in parallel, into one result.
+
+    \b
+    daskbatch try score.py data/                # one mini-batch, in this process
+    daskbatch run score.py data/ --output out   # all of them
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+@cli.command("run", cls=_Command)
+@click.argument("entry")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--output", metavar="FOLDER", required=True, help="Folder of the result, the logs and the summary: a new one."
+)
+@with_options()
+@click.option("--quiet", is_flag=True, help="Show nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Write each event as a line of JSON to stdout.")
+@click.pass_context
+def run_command(
+    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str, quiet: bool, as_json: bool, **values: Any
+) -> int:
+    """Run ENTRY over all INPUTS, into one result.
+
+    ENTRY is a Python script with run(mini_batch). INPUTS are files, folders and globs. What follows
+    -- goes to the script, in sys.argv.
+
+    \b
+    daskbatch run score.py 'photos/*.png' --output out
+    daskbatch run score.py data/ --output out --mini-batch-size 1MB -- --model m.keras
+    """
+    from daskbatch.api.run import run
+    from daskbatch.options.values import local_path
+    from daskbatch.report import Ending, default_listeners
+
+    output = local_path("output", output)
+    ending = Ending()
+    # Made first: they keep the real stdout, which nothing else may write to when it carries JSON.
+    listeners = default_listeners(output, quiet=quiet, json=as_json)
+    listeners.append(ending)
+    try:
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            run(
+                entry,
+                list(inputs),
+                output=output,
+                listeners=listeners,
+                progress=not quiet,
+                arguments=ctx.meta[ARGUMENTS],
+                **given(values),
+            )
+    except (RunFailed, RunCanceled) as error:
+        if ending.text is None:
+            raise
+        if quiet or as_json:  # else the console has said it
+            click.echo(ending.text, err=True)
+        return error.exit_code if isinstance(error, RunCanceled) else FAILED
+    return COMPLETED
+
+
+@cli.command("try", cls=_Command)
+@click.argument("entry")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--mini-batch",
+    metavar="NUMBER",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which one, from 0.",
+)
+@with_options(for_try=True)
+@click.option("--output", hidden=True)
+@click.option("--quiet", is_flag=True, hidden=True)
+@click.option("--json", is_flag=True, hidden=True)
+@click.pass_context
+def try_command(ctx: click.Context, /, entry: str, inputs: tuple[str, ...], mini_batch: int, **values: Any) -> int:
+    """Run ENTRY on one mini-batch of INPUTS in this process, and print what it returns.
+
+    Nothing is written, errors come with their traceback, and breakpoint() works. The options of
+    'run' that do not matter here are taken and ignored, so a command line can be tried as it is.
+    """
+    from daskbatch.api.run import try_
+
+    try:
+        result = try_(
+            entry, list(inputs), mini_batch=mini_batch, arguments=ctx.meta[ARGUMENTS], **given(values, for_try=True)
+        )
+    except DaskbatchError:
+        raise
+    except Exception:  # the user's own: its traceback is what they came for
+        traceback.print_exc()
+        return FAILED
+    click.echo(result.text)
+    return COMPLETED
+
+
+@cli.command("version")
+def version_command() -> None:
+    """Print the versions of daskbatch, of Python and of what it stands on."""
+    from importlib.metadata import version
+    from platform import python_version
+
+    click.echo(f"daskbatch {__version__}")
+    click.echo(f"python {python_version()}")
+    for name in ("dask", "distributed", "pandas", "pyarrow"):
+        click.echo(f"{name} {version(name)}")
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the ``daskbatch`` command."""
+    cli.main(args, prog_name="daskbatch")

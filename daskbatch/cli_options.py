@@ -1,0 +1,196 @@
+"""The options that commands share, as a table: help text, unit and default of each.
+
+Values go on as text: `daskbatch.options` parses and refuses them, for Python and here alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from daskbatch.options import DEFAULTS, INPUT_FORMATS, LOGGING_LEVELS
+
+__all__ = ["OPTIONS", "Option", "given", "with_options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of ``run``, under the name it has in Python."""
+
+    name: str
+    metavar: str
+    """Its unit or choices; empty for a switch."""
+    help: str
+    default: str | None = None
+    """For people, where the default is worked out; None: `DEFAULTS` says it."""
+    multiple: bool = False
+    """May be given several times."""
+    in_try: bool = True
+    """Matters to ``try``, which runs one mini-batch here and writes nothing."""
+
+
+OPTIONS = (
+    Option(
+        "mini_batch_size",
+        "SIZE",
+        "What one run() call gets. Files: a count such as 10. Tables: 512KB, 1MB, bytes, or 5000rows;"
+        " K, M and G count by 1024.",
+        default="10 files, or 1MB of a table",
+    ),
+    Option("input_format", "|".join(INPUT_FORMATS), "What the inputs are; auto goes by their suffixes."),
+    Option(
+        "separator",
+        "CHARACTER",
+        "Between the fields of a text table: one character, or tab, comma, semicolon, pipe, space.",
+        default="a comma for csv, a tab for tsv",
+    ),
+    Option("header", "first_row|none", "Whether the first row of each text table holds the column names."),
+    Option("encoding", "NAME", "Encoding of text tables, such as utf-8 or latin-1."),
+    Option("support_multi_line", "", "Quoted fields may hold newlines. Costs one more pass over the text."),
+    Option(
+        "dtype",
+        "COLUMN=TYPE,...",
+        "Types of columns, such as id=int64,name=string; they win over what the data look like.",
+        default="by a sample of the data",
+        multiple=True,
+    ),
+    Option(
+        "output_action",
+        "append_row|summary_only",
+        "append_row: all that run() returned into one file. summary_only: it is only counted.",
+        in_try=False,
+    ),
+    Option(
+        "append_row_file_name",
+        "NAME",
+        "Name of the result in the output folder. Its suffix chooses the format: .csv, .jsonl, .parquet, or .txt.",
+    ),
+    Option(
+        "error_threshold",
+        "COUNT",
+        "Rows or files that may fail; one more stops the run. -1: any number.",
+        default="no limit, but stop if the first 20 mini-batches all fail",
+        in_try=False,
+    ),
+    Option(
+        "allowed_failed_count",
+        "COUNT",
+        "Mini-batches that may fail; one more stops the run. -1: any number.",
+        default="as for --error-threshold",
+        in_try=False,
+    ),
+    Option(
+        "allowed_failed_percent",
+        "PERCENT",
+        "Percent of all mini-batches that may fail, from 0 to 100.",
+        default="as for --error-threshold",
+        in_try=False,
+    ),
+    Option("run_max_try", "COUNT", "Tries that a mini-batch gets, the first included.", in_try=False),
+    Option(
+        "run_invocation_timeout",
+        "SECONDS",
+        "Time that one run() call gets, up to 259200. Then its process is killed and the try has failed.",
+        in_try=False,
+    ),
+    Option("init_timeout", "SECONDS", "Time to start a process, import the script and run init().", in_try=False),
+    Option("read_timeout", "SECONDS", "Time to read one mini-batch.", in_try=False),
+    Option(
+        "runner_memory_limit",
+        "SIZE",
+        "Memory of one process that runs your code, with its children, such as 4GB.",
+        default="the machine's memory, shared out",
+        in_try=False,
+    ),
+    Option("node_count", "COUNT", "Machines to use.", default="all that the scheduler has", in_try=False),
+    Option(
+        "process_count_per_node",
+        "COUNT",
+        "Processes that run your code on each machine.",
+        default="the usable cores",
+        in_try=False,
+    ),
+    Option(
+        "source_directory",
+        "FOLDER",
+        "Folder that the workers get a copy of; ENTRY is relative to it.",
+        default="the script's own folder, uncopied",
+    ),
+    Option(
+        "environment_variables",
+        "NAME=VALUE",
+        "Environment variable of the processes that run your code. Can be given several times.",
+        default="none",
+        multiple=True,
+    ),
+    Option("logging_level", "|".join(LOGGING_LEVELS), "How much the logs tell."),
+    Option(
+        "scheduler",
+        "ADDRESS|FILE",
+        "A Dask cluster that is already there: tcp://host:8786, or its scheduler file.",
+        default="workers of its own on this machine",
+        in_try=False,
+    ),
+    Option(
+        "compute",
+        "local|serial",
+        "serial: one mini-batch after the other, in this process.",
+        in_try=False,
+    ),
+    Option("dashboard", "", "Open Dask's dashboard, on this machine only.", in_try=False),
+    Option(
+        "task_seconds",
+        "SECONDS",
+        "Work that a worker takes on at a time: the most that is done again when the whole run dies.",
+        in_try=False,
+    ),
+)
+
+Command = Callable[..., Any]
+
+
+def with_options(*, for_try: bool = False) -> Callable[[Command], Command]:
+    """Decorate a command with all options.
+
+    ``try`` takes those that do not matter to it too, unseen: so a command line can be tried by
+    changing one word of it.
+    """
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(OPTIONS):
+            command = _click_option(option, hidden=for_try and not option.in_try)(command)
+        return command
+
+    return decorate
+
+
+def given(values: dict[str, Any], *, for_try: bool = False) -> dict[str, Any]:
+    """What the user gave, as keyword arguments for Python; defaults are left to it."""
+    found = {}
+    for option in OPTIONS:
+        value = values.get(option.name)
+        if value not in (None, (), False) and (option.in_try or not for_try):
+            found[option.name] = value
+    if "dtype" in found:
+        found["dtype"] = ",".join(found["dtype"])
+    return found
+
+
+def _click_option(option: Option, *, hidden: bool) -> Callable[[Command], Command]:
+    flag = f"--{option.name.replace('_', '-')}"
+    if not option.metavar:
+        return click.option(flag, option.name, is_flag=True, help=option.help, hidden=hidden)
+    default = option.default if option.default is not None else DEFAULTS[option.name]
+    if isinstance(default, float):
+        default = f"{default:g}"
+    return click.option(
+        flag,
+        option.name,
+        metavar=option.metavar,
+        multiple=option.multiple,
+        help=f"{option.help}  [default: {default}]",
+        hidden=hidden,
+    )

@@ -1,0 +1,170 @@
+"""Where the Dask workers come from: this process, or a cluster that is already there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.deploy.subprocess import SubprocessCluster
+from distributed.security import Security
+
+from daskbatch.errors import UsageError
+from daskbatch.spec import RunSpec
+
+__all__ = ["connect", "usable_cores"]
+
+_CONNECT_TIMEOUT = 10.0
+# Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
+_QUIET = "ERROR"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Iterator[Client]:
+    """A connected Client for the time of the run.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    client : Client or None
+        The user's own: used as it is, and never closed.
+    has_dask_graph : bool
+        The input is a Dask collection: its tasks are the user's code and get processes of their own.
+
+    Raises
+    ------
+    UsageError
+        No scheduler answers at ``spec.scheduler``; an asynchronous Client was given.
+    """
+    if client is not None:
+        if client.asynchronous:
+            raise UsageError(
+                "client must be a synchronous Client, got one with asynchronous=True. Create it with Client(...) "
+                "outside of a coroutine."
+            )
+        yield client
+        return
+    slots = spec.process_count_per_node or usable_cores()
+    if spec.scheduler is not None:
+        with _existing(spec.scheduler) as ours:
+            yield ours
+    elif has_dask_graph:
+        with _processes(slots) as ours:
+            yield ours
+    else:
+        with _in_process(slots, spec.dashboard) as ours:
+            yield ours
+
+
+@contextmanager
+def _existing(scheduler: str) -> Iterator[Client]:
+    is_file = Path(scheduler).is_file()
+    try:
+        client = Client(
+            scheduler_file=scheduler if is_file else None,
+            address=None if is_file else scheduler,
+            timeout=_CONNECT_TIMEOUT,
+            set_as_default=False,
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"no Dask scheduler answers at scheduler={scheduler!r} within {_CONNECT_TIMEOUT:g} s ({error}). Give an address "
+            "such as tls://host:8786 or the path of a scheduler file."
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
+    """Scheduler and one worker in this process.
+
+    No memory limit, for it would count the notebook's own memory; no worker-ttl, for a laptop that slept would
+    wake up to a scheduler without workers. Nothing listens unless a dashboard is asked for: both HTTP servers
+    exist in any case, so they are put on loopback and stopped.
+    """
+    with dask.config.set({"distributed.scheduler.worker-ttl": None}):
+        cluster = LocalCluster(
+            processes=False,
+            n_workers=1,
+            threads_per_worker=slots,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=_QUIET,
+        )
+    with cluster:
+        for worker in cluster.workers.values():
+            worker.http_server.stop()
+        if not dashboard:
+            cluster.scheduler.http_server.stop()
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _processes(slots: int) -> Iterator[Client]:
+    """Scheduler and workers as processes on loopback, over TLS with credentials that live as long as they do.
+
+    Subprocesses and not `multiprocessing`: a user's script needs no ``__main__`` guard.
+    """
+    security = Security.temporary()
+    with tempfile.TemporaryDirectory(prefix="daskbatch-tls-") as folder, _environment(_credentials(security, folder)):
+        cluster = SubprocessCluster(
+            host="127.0.0.1",
+            n_workers=slots,
+            threads_per_worker=1,
+            security=security,
+            dashboard_address="127.0.0.1:0",
+            worker_kwargs={"dashboard_address": "127.0.0.1:0"},
+            scheduler_kwargs={"protocol": "tls://"},
+            silence_logs=_QUIET,
+        )
+        with cluster, Client(cluster, security=security, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT * 6)
+            yield client
+
+
+def _credentials(security: Security, folder: str) -> dict[str, str]:
+    """Write the credentials where only this user reads them; name them as Dask's configuration does."""
+    names = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+    for name, content in (
+        ("CA_FILE", security.tls_ca_file),
+        *(
+            (f"{role.upper()}__{part.upper()}", getattr(security, f"tls_{role}_{part}"))
+            for role in ("scheduler", "worker", "client")
+            for part in ("cert", "key")
+        ),
+    ):
+        path = Path(folder, name.lower())
+        path.touch(mode=0o600)
+        path.write_text(content)
+        names[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
+    return names
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that start within."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

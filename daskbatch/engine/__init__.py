@@ -1,0 +1,1 @@
+"""HOW one run goes: plan, submit, decide, combine."""

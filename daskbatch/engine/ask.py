@@ -1,0 +1,84 @@
+"""Before a run on workers that are not ours: can each of them do it?"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from distributed import Client
+
+import daskbatch
+from daskbatch.errors import UsageError
+from daskbatch.plan import Plan, read_plan
+from daskbatch.spec import RunSpec
+
+__all__ = ["ask_workers"]
+
+_WORKERS_TIMEOUT = 60.0
+
+
+def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
+    """Ask each worker for its version, the output folder, the script and the first input.
+
+    Raises
+    ------
+    UsageError
+        Naming the worker and what it cannot do.
+    """
+    try:
+        client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT)
+    except TimeoutError:
+        raise UsageError(
+            f"the Dask cluster {client.scheduler.address} has no worker after {_WORKERS_TIMEOUT:g} s. Start workers, or "
+            "scale the cluster, then run again."
+        ) from None
+    token = os.path.join(spec.output, ".daskbatch", "plan.jsonl")
+    first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])
+    readable = [path for path in (spec.entry.script, *first) if path is not None]
+    answers = client.run(_ask, spec.output, token if os.path.exists(token) else spec.output, readable, on_error="return")
+    for worker, answer in answers.items():
+        if isinstance(answer, ModuleNotFoundError):
+            raise UsageError(
+                f"worker {worker} has no module {answer.name!r}. Install daskbatch {daskbatch.__version__} there: the "
+                "workers run the same version as the client."
+            )
+        if isinstance(answer, BaseException):
+            raise UsageError(f"worker {worker} cannot be used: {type(answer).__name__}: {answer}")
+        _judge(worker, answer, spec)
+
+
+def _judge(worker: str, answer: dict[str, Any], spec: RunSpec) -> None:
+    if answer["daskbatch"] != daskbatch.__version__:
+        raise UsageError(
+            f"worker {worker} has daskbatch {answer['daskbatch']}, this is {daskbatch.__version__}. Install the same version."
+        )
+    python = ".".join(platform.python_version_tuple()[:2])
+    if spec.entry.pickled is not None and answer["python"] != python:
+        raise UsageError(
+            f"worker {worker} runs Python {answer['python']}, this is {python}: a function or class cannot travel between "
+            "them. Put it into an entry script, or use the same Python."
+        )
+    if answer["problem"]:
+        raise UsageError(
+            f"worker {worker} {answer['problem']}. Client and workers must see the same files: use folders on a shared "
+            "filesystem."
+        )
+
+
+def _ask(output: str, token: str, readable: list[str]) -> dict[str, Any]:
+    """Runs on each worker."""
+    problem = ""
+    try:
+        os.stat(token)
+        mark = os.path.join(output, f".daskbatch-{os.getpid()}")
+        with open(mark, "w"):
+            pass
+        os.unlink(mark)
+        for path in readable:
+            with open(path, "rb"):
+                pass
+    except OSError as error:
+        problem = f"cannot use {error.filename!r}: {error.strerror}"
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"daskbatch": daskbatch.__version__, "python": python, "problem": problem}

@@ -1,0 +1,403 @@
+"""Hand rows of mini-batches to Dask workers and take their reports back."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, Future
+
+from daskbatch import errors
+from daskbatch.engine.books import Books, Stop, rest_of
+from daskbatch.engine.places import Place, Places
+from daskbatch.events import Event, Notice, Progress, RunnerStarted, TaskFinished
+from daskbatch.policy import row_length
+from daskbatch.spec import RunSpec
+from daskbatch.types import OPEN_END, MiniBatch
+from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, renew_lease, run_row
+from daskbatch.worker.wire import encode_row
+
+__all__ = ["LEASE", "Dispatcher"]
+
+LEASE = 60.0
+"""Seconds after which a worker that hears nothing of the engine ends the run's processes."""
+
+_RENEW_EVERY = 10.0
+_PROGRESS_EVERY = 0.5
+_LOOK_FOR_WORKERS_EVERY = 1.0
+_TASKS_PER_SLOT = 2
+_GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
+_GRACE_AFTER_SIGNAL = 10.0
+_STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
+_STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
+
+
+@dataclass(slots=True)
+class _Task:
+    """A row under way."""
+
+    row: list[MiniBatch]
+    place: Place
+
+
+@dataclass(slots=True)
+class _Deadline:
+    """When what is under way is killed."""
+
+    at: float | None = None
+    killed: bool = False
+
+
+class Dispatcher:
+    """One engine's life in a run: a rolling window of tasks over the workers' slots.
+
+    Parameters
+    ----------
+    client : Client
+        Used as it is and left as it was found.
+    spec : RunSpec
+    settings : PluginSettings
+    books : Books
+    batches : iterator of MiniBatch
+        The plan, read as the window moves.
+    estimate : int
+        Mini-batches to expect.
+    exact : bool
+        `estimate` is the count.
+    name : str
+        Of the plugin: unique for the run and this life.
+    tell : callable
+        Takes events.
+    partitions : mapping
+        File number to the future of a Dask partition.
+    inbox : queue
+        Where signals arrive: the number of a signal.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        spec: RunSpec,
+        settings: PluginSettings,
+        books: Books,
+        batches: Iterator[MiniBatch],
+        estimate: int,
+        exact: bool,
+        name: str,
+        tell: Callable[[Event], None],
+        partitions: Mapping[int, Future],
+        inbox: queue.SimpleQueue[Any],
+    ) -> None:
+        self._client = client
+        self._spec = spec
+        self._settings = settings
+        self._books = books
+        self._batches = batches
+        self._estimate = estimate
+        self._exact = exact
+        self._name = name
+        self._tell = tell
+        self._partitions = partitions
+        self._inbox = inbox
+        self._places = Places(client, spec, name, tell)
+        self._returned: deque[MiniBatch] = deque()
+        self._tasks: dict[Future, _Task] = {}
+        self._taken = 0
+        self._sent = 0
+        self._seconds_each: float | None = None
+        self._deadline = _Deadline()
+        self._signals = 0
+        self._began = time.monotonic()
+        self._told = 0.0
+        self._looked = 0.0
+        self._initialised = False
+        self._init_failures: dict[tuple[str, str], int] = {}
+        self.first_start: float | None = None
+        """``time.monotonic()`` of the first successful ``init()``."""
+
+    def run(self) -> None:
+        """Work until nothing is left or the books say stop. Leaves no process, plugin or key behind."""
+        topic = f"{self._name}-events"
+        self._client.subscribe_topic(topic, lambda event: self._inbox.put(event[1]))
+        self._client.register_plugin(RunPlugin(self._name, topic, self._settings), name=self._name)
+        ended = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(ended,), name="daskbatch-lease", daemon=True)
+        renewal.start()
+        try:
+            self._places.refresh()
+            self._looked = time.monotonic()
+            while True:
+                if self._books.stop is None:
+                    self._fill()
+                if not self._tasks:
+                    break
+                self._wait()
+            self._progress(final=True)
+        finally:
+            ended.set()
+            self._end(topic)
+            renewal.join()
+
+    # What to send
+
+    def _fill(self) -> None:
+        while (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
+            row = self._next_row()
+            if not row:
+                return
+            self._send(row, place)
+        if not self._places.all and not self._tasks:
+            self._books.stop = Stop(errors.RunFailed, "no worker is left to run on")
+
+    def _next_row(self) -> list[MiniBatch]:
+        left = max(0, self._estimate - self._taken) + len(self._returned)
+        length = row_length(self._spec.task_seconds, self._seconds_each, left, self._places.slots)
+        row: list[MiniBatch] = []
+        streamed = 0
+        while len(row) < length or (streamed and streamed < _STREAMS_TOGETHER):
+            batch = self._next()
+            if batch is None:
+                break
+            if row and (batch.stop == OPEN_END) != (streamed > 0):
+                self._returned.appendleft(batch)
+                break
+            row.append(batch)
+            if batch.stop == OPEN_END:
+                streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER
+                length = 1
+        return row
+
+    def _next(self) -> MiniBatch | None:
+        if self._returned:
+            return self._returned.popleft()
+        batch = next(self._batches, None)
+        if batch is None:
+            self._books.exhausted = True
+            return None
+        self._taken += 1
+        if self._books.watching_first:
+            self._books.expect(batch)
+        return batch
+
+    def _send(self, row: list[MiniBatch], place: Place) -> None:
+        budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
+        message = encode_row(row, budget, self._books.retries_of(row))
+        future = self._client.submit(
+            run_row,
+            self._name,
+            message,
+            self._partitions.get(row[0].file),
+            key=f"{self._name}-{self._sent}",
+            workers=[place.address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        self._sent += 1
+        self._tasks[future] = _Task(row, place)
+        place.tasks += 1
+        future.add_done_callback(self._inbox.put)
+
+    # What comes back
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        wait = _PROGRESS_EVERY if self._deadline.at is None else min(_PROGRESS_EVERY, self._deadline.at - now)
+        try:
+            message = self._inbox.get(timeout=max(0.0, wait))
+        except queue.Empty:
+            message = None
+        while message is not None:
+            self._receive(message)
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                message = None
+        now = time.monotonic()
+        if self._books.stop is not None and self._deadline.at is None:
+            self._stop(_GRACE_AFTER_SIGNAL if self._signals else _GRACE_AFTER_FAILURE)
+        if self._deadline.at is not None and now >= self._deadline.at and not self._deadline.killed:
+            self._kill()
+        if now - self._looked > _LOOK_FOR_WORKERS_EVERY:
+            self._looked = now
+            self._look_for_workers()
+        if now - self._told > _PROGRESS_EVERY:
+            self._told = now
+            self._progress()
+
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, Future):
+            task = self._tasks.pop(message, None)
+            if task is not None:
+                task.place.tasks -= 1
+                self._receive_task(message, task)
+        elif isinstance(message, int):
+            self._receive_signal(message)
+        elif "started" in message:
+            self._initialised = True
+            self.first_start = self.first_start or time.monotonic()
+            self._tell(
+                RunnerStarted(
+                    time.time(), message["node"], message["process"], message["started"], message["seconds"]
+                )
+            )
+
+    def _receive_signal(self, number: int) -> None:
+        self._signals += 1
+        if self._books.stop is None:
+            self._books.stop = Stop(errors.RunCanceled, f"signal {number}")
+            self._tell(
+                Notice(
+                    time.time(),
+                    f"stopping: mini-batches under way get up to {_GRACE_AFTER_SIGNAL:g} s to finish; "
+                    "interrupt again to stop at once",
+                    "WARNING",
+                )
+            )
+        else:
+            self._deadline.at = time.monotonic()
+
+    def _receive_task(self, future: Future, task: _Task) -> None:
+        if future.status != "finished":
+            self._receive_loss(future, task)
+            return
+        report = future.result()
+        future.release()
+        if report["init_error"] is not None:
+            self._receive_init_error(report, task)
+        died = report["died"]
+        if died is not None and died["charged"] and report["last"] is None and not report["failures"]:
+            # It died between mini-batches and before the first: unless that is charged, it could go on for ever.
+            report["last"] = task.row[0].key
+            report["failures"] = [{**died, "key": task.row[0].key, "items": None}]
+        rest = rest_of(task.row, report)
+        again = self._books.enter(task.row, report)
+        self._returned.extendleft(reversed(rest))
+        self._returned.extend(again)
+        done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
+        if done:
+            each = report["seconds"] / done
+            self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
+        self._estimate += self._newly_known(task.row, done)
+        self._tell(
+            TaskFinished(
+                time.time(),
+                report["node"],
+                report["process"],
+                report["mini_batches"],
+                report["items"],
+                report["seconds"],
+                report["run_seconds"],
+            )
+        )
+
+    def _newly_known(self, row: list[MiniBatch], done: int) -> int:
+        """Mini-batches of a stream beyond the one that its descriptor counted for."""
+        return max(0, done - len(row)) if row[0].stop == OPEN_END and not self._exact else 0
+
+    def _receive_loss(self, future: Future, task: _Task) -> None:
+        """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
+        error = future.exception() if future.status == "error" else None
+        future.release()
+        if self._partitions and error is not None:
+            self._books.stop = self._books.stop or Stop(
+                errors.RunFailed,
+                f"partition {task.row[0].file} of the Dask dataframe failed: {type(error).__name__}: {error}",
+            )
+        elif error is not None and task.place in self._places.all:
+            self._books.stop = self._books.stop or Stop(
+                errors.RunFailed, f"worker {task.place.address} failed: {type(error).__name__}: {error}"
+            )
+        self._returned.extendleft(reversed(task.row))
+
+    def _receive_init_error(self, report: Mapping[str, Any], task: _Task) -> None:
+        """Before any success two slots (all if fewer) end the run; after one, a slot's second failure ends its node."""
+        slot = (report["node"], report["process"])
+        failure = report["init_error"]
+        self._init_failures[slot] = self._init_failures.get(slot, 0) + 1
+        message = f"{failure['error']}: {failure['message']}"
+        if not self._initialised:
+            if len(self._init_failures) >= min(2, self._places.slots):
+                self._books.stop = self._books.stop or Stop(
+                    errors.InitFailed, f"init() failed ({message})", failure["traceback"]
+                )
+        elif self._init_failures[slot] >= 2:
+            self._leave_out(task.place, f"init() failed twice on {slot[0]}/{slot[1]} ({message})")
+
+    def _leave_out(self, place: Place, why: str) -> None:
+        self._tell(Notice(time.time(), f"{place.address} is left out: {why}", "WARNING"))
+        self._places.leave_out(place)
+        self._cancel(place)
+        if not self._places.all:
+            self._books.stop = self._books.stop or Stop(errors.RunFailed, f"no worker is left; the last one: {why}")
+
+    def _cancel(self, place: Place | None = None) -> None:
+        """Take back what has not begun (of `place`)."""
+        for future, task in list(self._tasks.items()):
+            if place is None or task.place is place:
+                self._tasks.pop(future)
+                task.place.tasks -= 1
+                future.cancel()
+                self._returned.extendleft(reversed(task.row))
+
+    def _look_for_workers(self) -> None:
+        for place in self._places.refresh():
+            self._tell(Notice(time.time(), f"worker {place.address} is gone; its mini-batches run elsewhere", "WARNING"))
+            self._cancel(place)
+
+    # How it ends
+
+    def _stop(self, grace: float) -> None:
+        self._deadline.at = time.monotonic() + grace
+        self._on_workers("stop")
+
+    def _kill(self) -> None:
+        self._deadline.killed = True
+        self._on_workers("kill")
+
+    def _on_workers(self, how: str) -> None:
+        addresses = [place.address for place in self._places.all]
+        self._client.run(end_slots, self._name, how, workers=addresses, on_error="ignore")
+
+    def _end(self, topic: str) -> None:
+        if self._tasks:  # an error of our own on the way: what is under way is of no use
+            self._kill()
+            self._cancel()
+        elif not self._deadline.killed:
+            self._on_workers("kill" if self._books.stop is not None else "finish")
+        self._client.unregister_worker_plugin(self._name)
+        self._client.unsubscribe_topic(topic)
+
+    def _renew(self, ended: threading.Event) -> None:
+        while not ended.wait(_RENEW_EVERY):
+            self._client.run(renew_lease, self._name, on_error="ignore")
+
+    def _progress(self, final: bool = False) -> None:
+        books = self._books
+        done = books.succeeded + books.failed
+        total = done if final and books.stop is None else max(self._estimate, done)
+        elapsed = time.monotonic() - self._began
+        busy = sum(min(place.tasks, place.slots) for place in self._places.all)
+        remaining = None
+        if done and self._seconds_each is not None:
+            remaining = elapsed / done * (total - done)
+        self._tell(
+            Progress(
+                time.time(),
+                elapsed,
+                total,
+                self._exact or final,
+                done,
+                books.failed,
+                books.items + books.items_failed,
+                books.items_failed,
+                books.retries,
+                busy,
+                remaining,
+            )
+        )

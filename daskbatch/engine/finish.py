@@ -1,0 +1,96 @@
+"""The end of a run: the combined file, published in one step, and the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import daskbatch
+from daskbatch import errors
+from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.folder import RunFolder, partial_name
+from daskbatch.options import public_options
+from daskbatch.spec import RunSpec
+from daskbatch.store.combine import Combined, combine, write_processed_csv
+
+__all__ = ["publish", "summarise"]
+
+
+def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -> tuple[Combined | None, Stop | None]:
+    """Combine what was committed: under its final name if the run is complete, else under a partial one.
+
+    Returns
+    -------
+    combined : Combined or None
+        None where there is nothing to write.
+    stop : Stop or None
+        Why the run has failed; combining may be a reason of its own.
+    """
+    folder.processed.parent.mkdir(parents=True, exist_ok=True)
+    write_processed_csv(folder.segments, books.chunks, folder.processed)
+    if spec.output_action == "summary_only":
+        return None, stop
+    if stop is None and not books.items:
+        stop = Stop(errors.NoResult, "run() returned no item for any mini-batch; output_action=summary_only allows that")
+    if not books.items:
+        return None, stop
+    if stop is not None and issubclass(stop.error, errors.MultiLineText):
+        return None, stop  # rows of that file are nonsense: not even a partial result may hold them
+    name = spec.append_row_file_name if stop is None else partial_name(spec.append_row_file_name)
+    try:
+        combined = combine(folder.segments, books.chunks, folder.output / name)
+    except errors.RunFailed as error:
+        return None, stop or Stop(type(error), str(error))
+    if stop is None:
+        folder.drop_segments()
+    return combined, stop
+
+
+def summarise(
+    spec: RunSpec,
+    run_id: str,
+    books: Books,
+    stop: Stop | None,
+    combined: Combined | None,
+    seconds: float,
+    phases: Mapping[str, float],
+    first_run: float | None,
+) -> dict[str, Any]:
+    """The content of ``run_summary.json``."""
+    status = "Completed"
+    if stop is not None:
+        status = "Canceled" if issubclass(stop.error, errors.RunCanceled) else "Failed"
+    items = {
+        "total": books.items + books.items_failed,
+        "succeeded": books.items,
+        "failed": books.items_failed,
+    }
+    if books.items_failed_at_least:
+        items["at_least"] = True
+    output = None
+    if combined is not None:
+        output = {
+            "name": combined.path.name,
+            "rows": combined.rows,
+            "bytes": combined.bytes,
+            "sha256": combined.sha256,
+        }
+    return {
+        "status": status,
+        "error": None if stop is None else {"type": stop.error.__name__, "message": stop.message},
+        "mini_batches": {
+            "total": books.succeeded + books.failed,
+            "succeeded": books.succeeded,
+            "failed": books.failed,
+        },
+        "items": items,
+        "tries": books.tries,
+        "seconds": round(seconds, 3),
+        "phases": dict(phases),
+        "first_run_seconds": first_run,
+        "run_seconds": round(books.run_seconds, 3),
+        "output": output,
+        "run_id": run_id,
+        "daskbatch_version": daskbatch.__version__,
+        "options": public_options(spec),
+    }

@@ -1,0 +1,129 @@
+"""The Dask workers of a run and the slots that each was dealt."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client
+from distributed.comm import get_address_host
+
+from daskbatch.events import Event, Notice
+from daskbatch.spec import RunSpec
+from daskbatch.worker.plugin import assign_slots
+
+__all__ = ["Place", "Places"]
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One Dask worker's share of a run."""
+
+    address: str
+    node: str
+    """Host part of the address."""
+    threads: int
+    slots: int
+    tasks: int = 0
+    """Tasks under way or waiting there."""
+
+    def room(self, tasks_per_slot: int) -> int:
+        """How many more tasks it may have.
+
+        A task that waits for a slot would hold a thread: where a worker has more threads than slots,
+        as on a cluster that does other work too, nothing waits there.
+        """
+        return self.slots * (tasks_per_slot if self.slots >= self.threads else 1) - self.tasks
+
+
+class Places:
+    """Deal slots to workers as they come.
+
+    Parameters
+    ----------
+    client : Client
+    spec : RunSpec
+        ``process_count_per_node`` slots for each host, on at most ``node_count`` hosts.
+    name : str
+        Of the plugin.
+    tell : callable
+        Takes events.
+    """
+
+    def __init__(self, client: Client, spec: RunSpec, name: str, tell: Callable[[Event], None]) -> None:
+        self._client = client
+        self._spec = spec
+        self._name = name
+        self._tell = tell
+        self._left_out: set[str] = set()
+        self._noticed = False
+        self.all: list[Place] = []
+
+    @property
+    def slots(self) -> int:
+        """Slots at present."""
+        return sum(place.slots for place in self.all)
+
+    def least_loaded(self, tasks_per_slot: int) -> Place | None:
+        """The place with the fewest tasks for its slots, None where all are full."""
+        free = [place for place in self.all if place.room(tasks_per_slot) > 0]
+        return min(free, key=lambda place: place.tasks / place.slots, default=None)
+
+    def leave_out(self, place: Place) -> None:
+        """Send nothing to the place's whole node any more."""
+        self._left_out.add(place.node)
+        self.all = [other for other in self.all if other.node != place.node]
+
+    def refresh(self) -> list[Place]:
+        """Look at the cluster: deal slots to new workers.
+
+        Returns
+        -------
+        list of Place
+            Those whose worker is gone.
+        """
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        gone = [place for place in self.all if place.address not in workers]
+        self.all = [place for place in self.all if place.address in workers]
+        hosts: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+        for address, info in sorted(workers.items()):
+            hosts[get_address_host(address)].append((address, info))
+        nodes = {place.node for place in self.all}
+        for node, members in hosts.items():
+            if node in self._left_out:
+                continue
+            limit = self._spec.node_count
+            if node not in nodes and limit is not None and len(nodes) >= limit:
+                continue
+            nodes.add(node)
+            self._deal(node, members)
+        return gone
+
+    def _deal(self, node: str, members: list[tuple[str, Any]]) -> None:
+        threads = sum(info["nthreads"] for _, info in members)
+        wanted = self._spec.process_count_per_node or threads
+        if wanted > threads and not self._noticed:
+            self._noticed = True
+            self._tell(
+                Notice(
+                    time.time(),
+                    f"process_count_per_node={wanted}, but the Dask workers on {node} have {threads} threads: "
+                    f"{threads} slots there",
+                    "WARNING",
+                )
+            )
+        wanted = min(wanted, threads)
+        known = {place.address: place for place in self.all if place.node == node}
+        first = sum(place.slots for place in known.values())
+        for address, info in members:
+            if address in known:
+                continue
+            count = min(info["nthreads"], wanted - first)
+            if count <= 0:
+                break
+            self._client.run(assign_slots, self._name, first, count, wanted, workers=[address])
+            self.all.append(Place(address, node, info["nthreads"], count))
+            first += count

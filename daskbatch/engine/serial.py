@@ -1,0 +1,130 @@
+"""Run everything in this process, one mini-batch after the other.
+
+The oracle: what it writes is right by definition, and every other way of running must equal it byte for
+byte. It keeps the same books and writes the same segments; nothing can be killed here, so timeouts and memory
+limits do not hold.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daskbatch.engine.books import Books
+from daskbatch.errors import InitFailed
+from daskbatch.spec import RunSpec
+from daskbatch.store.formats import suffix_of
+from daskbatch.store.segments import SegmentWriter
+from daskbatch.types import MiniBatch, Record, TableFormat
+from daskbatch.worker.attempt import Attempts, failure_of, parts_of
+from daskbatch.worker.entry import configure
+from daskbatch.worker.script import Script, load_object, load_script
+from daskbatch.worker.task_report import TaskReport
+
+__all__ = ["own_script", "run_serially"]
+
+_NODE, _PROCESS = "serial", "process000"
+
+
+def run_serially(
+    spec: RunSpec,
+    table: TableFormat | None,
+    source: str | None,
+    segments: Path,
+    books: Books,
+    batches: Iterator[MiniBatch],
+    work: Callable[[], None],
+) -> None:
+    """Try all mini-batches in order, retries at once.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    table : TableFormat or None
+    source : str or None
+        Folder that stands for ``source_directory``.
+    segments : Path
+    books : Books
+    batches : iterator of MiniBatch
+    work : callable
+        Called after each mini-batch, for progress.
+    """
+    from daskbatch.engine.books import Stop
+
+    with own_script(spec, source) as script:
+        try:
+            script.init()
+        except Exception as error:
+            failure = failure_of(error, "start")
+            books.stop = Stop(InitFailed, f"init() failed ({failure['error']}: {failure['message']})", failure["traceback"])
+            return
+        attempts = Attempts(script, table, suffix_of(spec.append_row_file_name), spec.output_action)
+        writer = SegmentWriter(segments, "serial")
+        try:
+            for batch in batches:
+                if books.stop is not None:
+                    break
+                if books.watching_first:
+                    books.expect(batch)
+                for part in parts_of(batch):
+                    if books.stop is not None or not _until_settled(attempts, part, books, writer):
+                        break
+                    work()
+            books.exhausted = True
+        finally:
+            writer.close()
+            script.shutdown()
+
+
+def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: SegmentWriter) -> bool:
+    """Try a mini-batch until it has succeeded or is given up. False: its stream has ended."""
+    due = deque([batch])
+    while due and books.stop is None:
+        due.popleft()
+        answer = attempts.attempt(batch, books.retries_of([batch]).get(batch.key, 0))
+        if answer.ended:
+            return False
+        report = TaskReport(_NODE, _PROCESS)
+        report.whole = True
+        if answer.payload is not None:
+            data, returned, rows, columns = answer.payload
+            writer.append(Record(*batch.key, answer.items, returned, rows, 0, 0, 0, answer.seconds), data, columns)
+            report.succeed(*batch.key, answer.items, returned, answer.seconds)
+        elif answer.failure is not None:
+            from daskbatch.types import UNKNOWN_ITEMS
+
+            items = None if answer.items == UNKNOWN_ITEMS else answer.items
+            report.fail({"key": batch.key, "items": items, **answer.failure})
+        else:
+            writer.append(Record(*batch.key, 0, 0, 0, 0, 0, 0, 0.0), b"", "")
+            report.empty.append(batch.key)
+            report.last = batch.key
+        due.extend(books.enter([batch], report.as_dict(writer.commit())))
+    return True
+
+
+@contextmanager
+def own_script(spec: RunSpec, source: str | None) -> Iterator[Script]:
+    """The user's script, loaded into this process; what it changes of the interpreter is put back."""
+    argv, path = sys.argv[:], sys.path[:]
+    logs = Path(spec.output, "logs", "user")
+    try:
+        configure(
+            output_dir=spec.output,
+            log_dir=str(logs),
+            working_dir=str(Path.cwd()),
+            agent_name=f"{_NODE}/{_PROCESS}",
+            logging_level=spec.logging_level,
+        )
+        if spec.entry.pickled is not None:
+            import cloudpickle
+
+            yield load_object(cloudpickle.loads(spec.entry.pickled), list(spec.arguments))
+        else:
+            assert spec.entry.script is not None
+            yield load_script(spec.entry.script, list(spec.arguments), source)
+    finally:
+        sys.argv, sys.path[:] = argv, path

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second for an immediate one."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """Take both signals while a run goes on, where this is the main thread.
+
+    While somebody listens on `inbox` a signal's number is put there; before and after, it is raised as
+    KeyboardInterrupt. The handlers found are put back at the end.
+    """
+
+    def __init__(self) -> None:
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.listening = False
+        self.number: int | None = None
+        """The last signal that came."""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        if not self.listening:
+            raise KeyboardInterrupt
+        self.inbox.put(number)

@@ -1,0 +1,106 @@
+"""Every error that daskbatch raises on purpose.
+
+::
+
+    DaskbatchError
+    ├── UsageError              an option, script or output folder is wrong; nothing was started
+    │   ├── InputError          the input is missing, empty or unreadable; nothing was started
+    │   └── EntryScriptError    the entry script cannot be used; nothing was started
+    ├── RunFailed               the run ended without a complete result
+    │   ├── InitFailed          init() failed on so many slots that the run stopped
+    │   ├── ThresholdExceeded   more items or mini-batches failed than allowed
+    │   ├── NoResult            append_row, and run() returned no item at all
+    │   ├── MultiLineText       quoted newlines were met without support_multi_line
+    │   └── SegmentDamaged      stored results are not the bytes that were committed
+    ├── RunCanceled             Ctrl-C, SIGTERM or cancel
+    └── MiniBatchError          one mini-batch cannot be read or written; costs that mini-batch alone
+        ├── SchemaError         a file's columns or a value differ from the input's schema
+        └── ResultError         run() returned what cannot be taken or written
+
+Messages say what is wrong, what was got, what is allowed and the next step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "DaskbatchError",
+    "EntryScriptError",
+    "InitFailed",
+    "InputError",
+    "MiniBatchError",
+    "MultiLineText",
+    "NoResult",
+    "ResultError",
+    "RunCanceled",
+    "RunFailed",
+    "SchemaError",
+    "SegmentDamaged",
+    "ThresholdExceeded",
+    "UsageError",
+]
+
+
+class DaskbatchError(Exception):
+    """Base of all errors of daskbatch."""
+
+
+class UsageError(DaskbatchError):
+    """Raised when an option, the entry script or the output folder is wrong, before anything starts."""
+
+
+class InputError(UsageError):
+    """Raised when the input does not exist, is empty or cannot be read, before anything starts."""
+
+
+class EntryScriptError(UsageError):
+    """Raised when the entry script has a syntax error or no ``run``, before anything starts."""
+
+
+class RunFailed(DaskbatchError):
+    """Raised when a run ended without a complete result. Partial results stay under a partial name."""
+
+    summary: dict[str, Any] | None = None
+    """The content of ``run_summary.json``."""
+
+
+class InitFailed(RunFailed):
+    """Raised when ``init()`` failed before it had succeeded anywhere."""
+
+
+class ThresholdExceeded(RunFailed):
+    """Raised when more items or mini-batches failed than the thresholds allow."""
+
+
+class NoResult(RunFailed):
+    """Raised when the output action is append_row and no item at all was returned."""
+
+
+class MultiLineText(RunFailed):
+    """Raised when a table has newlines inside quotes and ``support_multi_line`` is off."""
+
+
+class SegmentDamaged(RunFailed):
+    """Raised when stored results are gone or are not the bytes that were committed."""
+
+
+class RunCanceled(DaskbatchError):
+    """Raised when a run was stopped by a signal or by its user."""
+
+    summary: dict[str, Any] | None = None
+    """The content of ``run_summary.json``."""
+    exit_code: int = 130
+    """What the process should end with: 128 + the signal's number."""
+
+
+class MiniBatchError(DaskbatchError):
+    """Raised when one mini-batch cannot be read or its result cannot be written."""
+
+
+class SchemaError(MiniBatchError):
+    """Raised when a file's columns, or a value in it, differ from the input's schema. Not retried."""
+
+
+class ResultError(MiniBatchError):
+    """Raised when ``run()`` returned something that cannot be counted or written. Not retried."""

@@ -1,0 +1,269 @@
+"""Options as the user gives them, parsed once into a `RunSpec`.
+
+The Python functions and the command line both come through here, so a value means the same and
+is refused in the same words on both sides. Defaults live in `RunSpec` and `InputSpec`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, cast
+
+from daskbatch.errors import InputError, UsageError
+from daskbatch.options.entry import entry_point
+from daskbatch.options.output import check_output
+from daskbatch.options.tables import column_types, separator_character, text_encoding
+from daskbatch.options.values import (
+    byte_size,
+    choice,
+    environment,
+    local_path,
+    nearest,
+    percent,
+    result_name,
+    script_arguments,
+    seconds,
+    whole_number,
+)
+from daskbatch.options.values import (
+    mini_batch_size as parsed_size,
+)
+from daskbatch.spec import InputSpec, RunSpec
+
+__all__ = ["DEFAULTS", "INPUT_FORMATS", "LOGGING_LEVELS", "check_output", "make_spec", "public_options"]
+
+INPUT_FORMATS = ("auto", "files", "csv", "tsv", "jsonl", "parquet")
+LOGGING_LEVELS = ("WARNING", "INFO", "DEBUG")
+OUTPUT_ACTIONS = ("append_row", "summary_only")
+HEADERS = ("first_row", "none")
+COMPUTES = ("local", "serial")
+
+_TEXT_FORMATS = ("auto", "csv", "tsv")
+
+DEFAULTS: Mapping[str, Any] = {
+    field.name: field.default for kind in (InputSpec, RunSpec) for field in fields(kind) if field.default is not MISSING
+} | {"input_format": "auto", "header": "first_row", "mini_batch_size": None, "source_directory": None}
+"""What an option is when it is not given, as the specs say it."""
+
+Threshold = int | str | None
+Path = str | os.PathLike[str]
+
+
+def make_spec(
+    entry: object,
+    inputs: Path | Sequence[Path] | None,
+    *,
+    output: Path,
+    mini_batch_size: int | str | None = None,
+    input_format: str = DEFAULTS["input_format"],
+    separator: str | None = DEFAULTS["separator"],
+    header: str = DEFAULTS["header"],
+    encoding: str = DEFAULTS["encoding"],
+    support_multi_line: bool = DEFAULTS["support_multi_line"],
+    dtype: Mapping[str, object] | Sequence[str] | str | None = None,
+    output_action: str = DEFAULTS["output_action"],
+    append_row_file_name: str = DEFAULTS["append_row_file_name"],
+    error_threshold: Threshold = None,
+    allowed_failed_count: Threshold = None,
+    allowed_failed_percent: float | str | None = None,
+    run_max_try: int | str = DEFAULTS["run_max_try"],
+    run_invocation_timeout: float | str = DEFAULTS["run_invocation_timeout"],
+    init_timeout: float | str = DEFAULTS["init_timeout"],
+    read_timeout: float | str = DEFAULTS["read_timeout"],
+    runner_memory_limit: int | str | None = None,
+    node_count: int | str | None = None,
+    process_count_per_node: int | str | None = None,
+    source_directory: Path | None = None,
+    arguments: Sequence[object] = (),
+    environment_variables: Mapping[str, object] | Sequence[str] | None = None,
+    logging_level: str = DEFAULTS["logging_level"],
+    scheduler: Path | None = None,
+    compute: str = DEFAULTS["compute"],
+    dashboard: bool = DEFAULTS["dashboard"],
+    task_seconds: float | str = DEFAULTS["task_seconds"],
+    **unknown: object,
+) -> RunSpec:
+    """Parse and check the options of a run. Reads the entry script, writes nothing.
+
+    Parameters
+    ----------
+    entry
+        Path of the entry script, or a function, class or object with ``run()``.
+    inputs
+        Files, folders and globs; None or a Dask collection where the input is no file.
+    output
+        Folder of the result; see `check_output`.
+
+    Raises
+    ------
+    UsageError
+        For the first value that is wrong, with what is allowed.
+    """
+    if unknown:
+        name = min(unknown)
+        # Annotations hold the public names, so that no list of them has to be kept.
+        raise UsageError(f"There is no option {name!r}.{nearest(name, make_spec.__annotations__)}")
+    return RunSpec(
+        entry=entry_point(entry, source_directory),
+        input=_input_spec(
+            paths=_paths(inputs),
+            input_format=choice("input_format", input_format, INPUT_FORMATS),
+            size=mini_batch_size,
+            separator=separator,
+            header=choice("header", header, HEADERS) == "first_row",
+            encoding=encoding,
+            multi_line=_switch("support_multi_line", support_multi_line),
+            dtype=dtype,
+        ),
+        output=local_path("output", output),
+        output_action=choice("output_action", output_action, OUTPUT_ACTIONS),
+        append_row_file_name=result_name(append_row_file_name),
+        error_threshold=_threshold("error_threshold", error_threshold),
+        allowed_failed_count=_threshold("allowed_failed_count", allowed_failed_count),
+        allowed_failed_percent=(
+            None if allowed_failed_percent is None else percent("allowed_failed_percent", allowed_failed_percent)
+        ),
+        run_max_try=whole_number("run_max_try", run_max_try, 1, note=" It counts the first try too."),
+        run_invocation_timeout=seconds("run_invocation_timeout", run_invocation_timeout),
+        init_timeout=seconds("init_timeout", init_timeout),
+        read_timeout=seconds("read_timeout", read_timeout),
+        runner_memory_limit=(
+            None if runner_memory_limit is None else byte_size("runner_memory_limit", runner_memory_limit)
+        ),
+        node_count=_count("node_count", node_count),
+        process_count_per_node=_count("process_count_per_node", process_count_per_node),
+        arguments=script_arguments(arguments),
+        environment_variables=() if environment_variables is None else environment(environment_variables),
+        logging_level=choice("logging_level", logging_level, LOGGING_LEVELS),
+        compute=_compute(compute, scheduler),
+        scheduler=None if scheduler is None else _scheduler(scheduler),
+        dashboard=_switch("dashboard", dashboard),
+        task_seconds=seconds("task_seconds", task_seconds, 3600),
+    )
+
+
+def public_options(spec: RunSpec) -> dict[str, Any]:
+    """The options of a run under their public names, as JSON values: for events and the summary.
+
+    Values of environment variables are left out, as people put secrets there.
+    """
+    own = {field.name: getattr(spec, field.name) for field in fields(RunSpec)}
+    entry, given = own.pop("entry"), own.pop("input")
+    size = given.mini_batch_size
+    suffix = {"files": "", "bytes": " bytes", "rows": "rows"}
+    return {
+        "entry": entry.name,
+        "source_directory": entry.source_directory,
+        "inputs": list(given.paths),
+        "input_format": given.input_format,
+        "mini_batch_size": None if size is None else f"{size.value}{suffix[size.kind]}",
+        "separator": given.separator,
+        "header": "first_row" if given.header else "none",
+        "encoding": given.encoding,
+        "support_multi_line": given.support_multi_line,
+        "dtype": dict(given.dtype),
+        **own,
+        "arguments": list(spec.arguments),
+        "environment_variables": [name for name, _ in spec.environment_variables],
+    }
+
+
+def _input_spec(
+    *,
+    paths: tuple[str, ...],
+    input_format: str,
+    size: int | str | None,
+    separator: str | None,
+    header: bool,
+    encoding: str,
+    multi_line: bool,
+    dtype: object,
+) -> InputSpec:
+    """The input's own options, and that they go together as far as the format is known."""
+    parsed = None if size is None else parsed_size(size)
+    if input_format == "files" and parsed and parsed.kind != "files":
+        raise UsageError(
+            f"mini_batch_size must be a count of files such as 10 for input_format 'files', got"
+            f" {size!r}. Sizes in bytes and rows are for tables."
+        )
+    for name, given in (
+        ("separator", separator is not None),
+        ("header", not header),
+        ("support_multi_line", multi_line),
+    ):
+        if given and input_format not in _TEXT_FORMATS:
+            raise UsageError(f"{name} is for csv and tsv, but input_format is {input_format!r}. Leave one of them out.")
+    if dtype and input_format == "files":
+        raise UsageError("dtype is for tables, but input_format is 'files'. Leave one of them out.")
+    return InputSpec(
+        paths=paths,
+        input_format=input_format,
+        mini_batch_size=parsed,
+        separator=None if separator is None else separator_character(separator),
+        header=header,
+        encoding=text_encoding(encoding),
+        support_multi_line=multi_line,
+        dtype=() if dtype is None else column_types(dtype),
+    )
+
+
+def _paths(inputs: object) -> tuple[str, ...]:
+    """Absolute paths and globs in the order given."""
+    if inputs is None or hasattr(inputs, "__dask_graph__"):
+        return ()
+    if isinstance(inputs, (str, bytes, os.PathLike)):
+        return (local_path("inputs", inputs),)
+    if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+        raise InputError(
+            "inputs must be a path, a glob, a list of them or a Dask dataframe, got one of type"
+            f" {type(inputs).__name__}. A pandas dataframe can be given as"
+            " dask.dataframe.from_pandas(frame, npartitions=1)."
+        )
+    paths = tuple(local_path("inputs", path) for path in cast("Iterable[object]", inputs))
+    if not paths:
+        raise InputError("inputs must name at least one file, folder or glob, got an empty list.")
+    return paths
+
+
+def _threshold(name: str, value: Threshold) -> int | None:
+    if value is None:
+        return None
+    return whole_number(name, value, -1, note=" -1 lets any number fail.")
+
+
+def _count(name: str, value: int | str | None) -> int | None:
+    return None if value is None else whole_number(name, value, 1)
+
+
+def _switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be True or False, got {value!r}.")
+    return value
+
+
+def _compute(compute: str, scheduler: Path | None) -> str:
+    chosen = choice("compute", compute, COMPUTES)
+    if chosen == "serial" and scheduler is not None:
+        raise UsageError(
+            f"compute 'serial' runs in this process and uses no scheduler, got scheduler {scheduler!r}."
+            " Leave one of them out."
+        )
+    return chosen
+
+
+def _scheduler(value: Path) -> str:
+    """An address such as ``tcp://host:8786``, or the absolute path of a scheduler file."""
+    text = os.fspath(value)
+    if re.fullmatch(r"[a-z]+://.+", text):
+        return text
+    if os.path.isfile(os.path.expanduser(text)):
+        return os.path.abspath(os.path.expanduser(text))
+    if re.fullmatch(r"[\w.-]+:\d+", text):
+        return f"tcp://{text}"
+    raise UsageError(
+        "scheduler must be the address of a Dask scheduler, such as tcp://host:8786, or its scheduler"
+        f" file, got {text!r}, and there is no such file."
+    )

@@ -1,0 +1,41 @@
+"""The options of a run by name, for type checkers and editors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+__all__ = ["RunOptions"]
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword options of `daskbatch.run` and `daskbatch.try_`; what they mean stands there."""
+
+    mini_batch_size: int | str | None
+    input_format: str
+    separator: str | None
+    header: str
+    encoding: str
+    support_multi_line: bool
+    dtype: Mapping[str, object] | Sequence[str] | str | None
+    output_action: str
+    append_row_file_name: str
+    error_threshold: int | str | None
+    allowed_failed_count: int | str | None
+    allowed_failed_percent: float | str | None
+    run_max_try: int | str
+    run_invocation_timeout: float | str
+    init_timeout: float | str
+    read_timeout: float | str
+    runner_memory_limit: int | str | None
+    node_count: int | str | None
+    process_count_per_node: int | str | None
+    source_directory: str | os.PathLike[str] | None
+    arguments: Sequence[object]
+    environment_variables: Mapping[str, object] | Sequence[str] | None
+    logging_level: str
+    scheduler: str | os.PathLike[str] | None
+    compute: str
+    dashboard: bool
+    task_seconds: float | str

@@ -1,0 +1,294 @@
+"""Cut an input into mini-batches: what to read, not what is in it. Knows no Dask.
+
+The plan lies in a file, a line for each input file, and is read back lazily: a million files or
+mini-batches never lie in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from daskbatch.errors import InputError
+from daskbatch.plan_cuts import cut_files, cut_parquet, cut_text, read_lines
+from daskbatch.plan_format import choose_format
+from daskbatch.spec import InputSpec
+from daskbatch.store.footers import ParquetSchema, count_cuts
+from daskbatch.store.inputs_text import is_scanned, is_stream
+from daskbatch.store.listing import list_files
+from daskbatch.types import MiniBatch, MiniBatchSize, TableFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Plan", "cut_partition", "make_plan", "read_plan"]
+
+DEFAULT_FILES = MiniBatchSize("files", 10)
+DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
+"""ParallelRunConfig's defaults."""
+
+_GZIP_RATIO = 4
+"""A guess at how much text a gzip file holds, for estimates alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An input that has been cut."""
+
+    path: Path
+    """The plan file: JSON lines. A path alone for files; for tables ``[path, size, mtime_ns]``, with Parquet's
+    row groups behind as ``[rows, estimated bytes]``."""
+    format: str
+    """``"files"``, ``"csv"`` (with any separator), ``"jsonl"`` or ``"parquet"``."""
+    table: TableFormat | None
+    """None for files. Its columns are filled in."""
+    size: MiniBatchSize
+    """Of the kind that fits the format."""
+    files: int
+    """Files that are read; those skipped do not count."""
+    mini_batches: int | None
+    """None where only reading tells: gzip, row counts, quoted newlines. Ranges without a record count here."""
+    estimate: int
+    """Mini-batches; a guess where `mini_batches` is None."""
+    input_bytes: int
+    """Bytes of all tables on disk; 0 for files, which are not looked at one by one."""
+    description: str
+    """What was chosen and why, for people."""
+    skipped: tuple[str, ...] = ()
+    """Tables of zero bytes."""
+
+
+def make_plan(spec: InputSpec, path: Path) -> Plan:
+    """List the input, find its schema, and write the plan to `path`.
+
+    Parameters
+    ----------
+    spec
+        The input as declared.
+    path
+        The plan file; replaced where it exists.
+
+    Raises
+    ------
+    InputError
+        Where the input is missing, empty, unreadable, of mixed formats, or its files have different columns.
+    """
+    chosen = choose_format(spec, list_files(spec.paths))
+    size = _fitting_size(spec.mini_batch_size, chosen.name)
+    try:
+        if chosen.name == "files":
+            return _plan_files(chosen.paths, chosen.why, size, path)
+        table = _table_format(spec, chosen.name, size)
+        if table.format == "parquet":
+            return _plan_parquet(_stated(chosen.paths), chosen.why, table, path)
+        return _plan_text(_stated(chosen.paths), chosen.name, chosen.why, table, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def read_plan(plan: Plan) -> Iterator[MiniBatch]:
+    """The mini-batches, in order, as they are asked for.
+
+    Raises
+    ------
+    InputError
+        Where a quote is never closed in a text that is scanned.
+    """
+    lines = read_lines(str(plan.path))
+    if plan.table is None:
+        return cut_files(lines, plan.size.value)
+    if plan.format == "parquet":
+        return cut_parquet(lines, plan.size)
+    return cut_text(lines, plan.table)
+
+
+def cut_partition(table: pa.Table, file: int, size: MiniBatchSize) -> list[MiniBatch]:
+    """Cut a Dask partition into slices of rows. `size` in bytes counts what the rows take as Arrow."""
+    rows = table.num_rows
+    if not rows:
+        return []
+    size = _fitting_size(size, "arrow")
+    step = size.value if size.kind == "rows" else max(1, rows * size.value // max(table.nbytes, 1))
+    return [
+        MiniBatch(file, index, (), start=start, stop=min(start + step, rows))
+        for index, start in enumerate(range(0, rows, step))
+    ]
+
+
+def _fitting_size(size: MiniBatchSize | None, name: str) -> MiniBatchSize:
+    """The size in the format's own kind. A bare number is a count of files, or bytes of a table."""
+    if name == "files":
+        if size is not None and size.kind != "files":
+            shown = f"{size.value}rows" if size.kind == "rows" else _bytes_text(size.value).replace(" ", "")
+            raise InputError(
+                f"mini_batch_size must be a count of files >= 1 for a FileDataset, got {shown!r}."
+                " Sizes in bytes or rows are for tables. Next: give a number such as 10, or input_format= if"
+                " these files are tables."
+            )
+        return size or DEFAULT_FILES
+    if size is None:
+        return DEFAULT_BYTES
+    return MiniBatchSize("bytes", size.value) if size.kind == "files" else size
+
+
+def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableFormat:
+    return TableFormat(
+        format="csv" if name == "tsv" else name,
+        size=size,
+        separator=spec.separator or ("\t" if name == "tsv" else ","),
+        header=spec.header,
+        encoding=spec.encoding,
+        multi_line=spec.support_multi_line,
+        dtype=spec.dtype,
+    )
+
+
+def _plan_files(paths: Iterator[bytes], why: str, size: MiniBatchSize, path: Path) -> Plan:
+    encode = json.encoder.encode_basestring_ascii
+    files = 0
+    with path.open("w", encoding="ascii") as file:
+        while some := [encode(name) + "\n" for name in map(os.fsdecode, islice(paths, 4096))]:
+            file.writelines(some)
+            files += len(some)
+    count = -(-files // size.value)
+    description = f"{_counted(files, 'file')} ({why}), mini-batches of {_counted(size.value, 'file')}"
+    return Plan(path, "files", None, size, files, count, count, 0, description)
+
+
+Entry = tuple[str, int, int]
+"""Path, size in bytes, modification time in nanoseconds."""
+
+
+def _stated(paths: Iterable[bytes]) -> Iterator[Entry]:
+    """What each table's file is like."""
+    for path in paths:
+        name = os.fsdecode(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise InputError(f"inputs: {name} cannot be read: {error.strerror}.") from error
+        if not os.access(path, os.R_OK):
+            raise InputError(f"inputs: {name} cannot be read: its permissions forbid it. Next: chmod +r it.")
+        yield name, status.st_size, status.st_mtime_ns
+
+
+def _filled(entries: Iterator[Entry], skipped: list[str]) -> Iterator[Entry]:
+    """Entries with content; the names of the others go to `skipped`."""
+    empty = True
+    for entry in entries:
+        if entry[1]:
+            empty = False
+            yield entry
+        else:
+            skipped.append(entry[0])
+    if empty and skipped:
+        raise InputError(
+            f"inputs: {skipped[0]} has zero bytes, and so have all {len(skipped)} tables. Next: check the path."
+            if len(skipped) > 1
+            else f"inputs: {skipped[0]} has zero bytes. Next: check the path."
+        )
+    if empty:
+        raise InputError("inputs: no table was found: names that begin with '_' or '.' are left out of folders.")
+
+
+def _write(file: TextIO, line: object) -> None:
+    file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def _plan_text(entries: Iterator[Entry], name: str, why: str, table: TableFormat, path: Path) -> Plan:
+    files = input_bytes = plain_bytes = ranges = 0
+    streams = False
+    skipped: list[str] = []
+    with path.open("w", encoding="ascii") as file:
+        for entry in _filled(entries, skipped):
+            _write(file, entry)
+            files += 1
+            input_bytes += entry[1]
+            stream = is_stream(entry[0], table)
+            streams |= stream
+            text = entry[1] * _GZIP_RATIO if entry[0].lower().endswith(".gz") else entry[1]
+            plain_bytes += text
+            ranges += -(-text // table.size.value)
+    table, record_bytes = _with_schema(path, files, table)
+    if table.size.kind == "rows":
+        ranges = max(files, round(plain_bytes / record_bytes / table.size.value))
+    exact = not streams and not is_scanned(table)
+    description = _describe(files, name, input_bytes, why, table.size)
+    return Plan(
+        path, table.format, table, table.size, files, ranges if exact else None, ranges, input_bytes, description,
+        tuple(skipped),
+    )  # fmt: skip
+
+
+def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableFormat, float]:
+    """The table with its columns, from samples; and the mean length of a record."""
+    from daskbatch.store.schema import sample_text, sampled_places
+
+    places = set(sampled_places(files))
+    paths = [line[0] for place, line in enumerate(read_lines(str(path))) if place in places]
+    sample = sample_text(paths, table)
+    return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
+
+
+def _plan_parquet(entries: Iterator[Entry], why: str, table: TableFormat, path: Path) -> Plan:
+    from daskbatch.store.schema import apply_dtype
+
+    files = input_bytes = count = rows = 0
+    skipped: list[str] = []
+    schema = ParquetSchema()
+    with path.open("w", encoding="ascii") as file:
+        for entry, metadata in _footers(_filled(entries, skipped)):
+            groups = schema.add(entry[0], metadata)
+            _write(file, [*entry, groups])
+            files += 1
+            input_bytes += entry[1]
+            rows += metadata.num_rows
+            count += count_cuts(groups, table.size)
+    if not rows:
+        raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
+    table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
+    description = _describe(files, "parquet", input_bytes, why, table.size)
+    return Plan(path, "parquet", table, table.size, files, count, count, input_bytes, description, tuple(skipped))
+
+
+def _footers(entries: Iterator[Entry]) -> Iterator[tuple[Entry, Any]]:
+    """Entries with their footers, in order. Several are fetched at once: on a network disk each takes a while."""
+    with ThreadPoolExecutor(8, thread_name_prefix="daskbatch-footers") as pool:
+        while some := list(islice(entries, 64)):
+            yield from zip(some, pool.map(_footer, [entry[0] for entry in some]), strict=True)
+
+
+def _footer(path: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"inputs: {path} is no Parquet file that can be read: {error}.") from error
+
+
+def _describe(files: int, name: str, size: int, why: str, cut: MiniBatchSize) -> str:
+    batch = _counted(cut.value, "row") if cut.kind == "rows" else _bytes_text(cut.value)
+    return f"{_counted(files, f'{name} file')}, {_bytes_text(size)} ({why}), mini-batches of {batch}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _bytes_text(number: int) -> str:
+    """``"1 MB"``, ``"117.2 MB"``: by 1024, as mini_batch_size counts."""
+    value, unit = float(number), "bytes"
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if value < 1024 or unit == "TB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value == int(value) else f"{value:.1f} {unit}"

@@ -1,0 +1,155 @@
+"""From lines of a plan file to mini-batches: lazily, in order, many at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice, repeat
+from typing import TYPE_CHECKING, Any
+
+from daskbatch.errors import InputError
+from daskbatch.store.footers import Group, cut_row_groups
+from daskbatch.store.inputs_text import is_scanned, is_stream
+from daskbatch.types import NO_ROW, OPEN_END, MiniBatch, MiniBatchSize, TableFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Places = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["cut_files", "cut_parquet", "cut_text", "read_lines"]
+
+_SCAN_BLOCK = 4 * 1024**2
+"""Bytes that a scan looks at at once."""
+
+_LINES = 4096
+"""Lines of the plan file that are parsed at once."""
+
+
+def read_lines(path: str) -> Iterator[Any]:
+    """The values of a file of JSON lines."""
+    with open(path, encoding="ascii") as file:
+        while lines := list(islice(file, _LINES)):
+            # One call for many lines: twice as fast as one for each.
+            yield from json.loads("[" + ",".join(lines) + "]")
+
+
+def cut_files(paths: Iterator[str], size: int) -> Iterator[MiniBatch]:
+    """Groups of up to `size` paths."""
+    first = 0
+    while group := tuple(islice(paths, size * max(1, _LINES // size))):
+        cuts = range(0, len(group), size)
+        rows = zip(range(first, first + len(group), size), repeat(0), (group[cut : cut + size] for cut in cuts))
+        yield from (MiniBatch(*row) for row in rows)
+        first += len(group)
+
+
+def _mini_batches(
+    file: int, index: Iterable[int], starts: Iterable[int], stops: Iterable[int], rows: Iterable[int], entry: list[Any]
+) -> Iterator[MiniBatch]:
+    """Mini-batches of one file of text; ends with the shortest of the iterables."""
+    path, size, mtime_ns = entry
+    # Straight from the iterators, without a call for each: a million of them must take seconds.
+    fields = zip(repeat(file), index, repeat((path,)), repeat(0), starts, stops, rows, repeat(size), repeat(mtime_ns))
+    return map(MiniBatch._make, fields)
+
+
+def cut_text(entries: Iterable[list[Any]], table: TableFormat) -> Iterator[MiniBatch]:
+    """Byte ranges of plain text: by arithmetic, or exact where rows or quotes count; streams as such."""
+    row = 0
+    for file, entry in enumerate(entries):
+        path, size, mtime_ns = entry
+        if is_stream(path, table):
+            yield MiniBatch(file, 0, (path,), 0, 0, OPEN_END, NO_ROW, size, mtime_ns)
+            row = NO_ROW
+        elif is_scanned(table):
+            row = yield from _scanned(file, entry, table, row)
+        else:
+            step = table.size.value
+            stops = chain(range(step, size, step), (size,))
+            yield from _mini_batches(file, count(), range(0, size, step), stops, repeat(NO_ROW), entry)
+
+
+def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Iterator[MiniBatch]:
+    """Exact ranges of one file. Returns the rows before the next file, or `NO_ROW`."""
+    from daskbatch.store.scan import QuoteNeverClosed
+
+    index = count()
+    records = open_start = open_row = end = 0
+    before = -1
+    try:
+        for starts, ends in _records(entry[0], table):
+            cuts = _cuts(starts, records, before, table.size)
+            if len(cuts):
+                befores = ends[cuts - 1].tolist()
+                if cuts[0] == 0:
+                    befores[0] = end
+                begins, numbers = starts[cuts].tolist(), (cuts + records).tolist()
+                if records:
+                    begins, numbers = [open_start, *begins], [open_row, *numbers]
+                else:
+                    befores = befores[1:]
+                open_start, open_row = begins[-1], numbers[-1]
+                rows = repeat(NO_ROW) if row == NO_ROW else [row + number for number in numbers]
+                yield from _mini_batches(file, index, begins, befores, rows, entry) if befores else ()
+            records += len(starts)
+            before, end = int(starts[-1]), int(ends[-1])
+    except OSError:
+        # Whoever reads it meets the same error, as the failure of this mini-batch alone.
+        yield from _mini_batches(file, [next(index)], [end], [entry[1]], [NO_ROW], entry)
+        return NO_ROW
+    except QuoteNeverClosed as error:
+        raise InputError(f"inputs: {entry[0]}: {error}. Next: correct the file.") from error
+    if records:
+        here = NO_ROW if row == NO_ROW else row + open_row
+        yield from _mini_batches(file, [next(index)], [open_start], [end], [here], entry)
+    return NO_ROW if row == NO_ROW else row + records
+
+
+def _cuts(starts: Places, records: int, before: int, size: MiniBatchSize) -> Places:
+    """Which of these records begin a mini-batch; `records` came before them, the last of which at byte `before`."""
+    import numpy as np
+
+    if size.kind == "rows":
+        return np.arange(-records % size.value, len(starts), size.value)
+    # As arithmetic would have it: the records that start in the same range of so many bytes.
+    return np.flatnonzero(np.diff(starts // size.value, prepend=before // size.value))
+
+
+def _records(path: str, table: TableFormat) -> Iterator[tuple[Places, Places]]:
+    """Starts and ends of a file's records, header left out, block by block; no empty ones."""
+    from daskbatch.store.scan import RecordScanner
+
+    json = table.format == "jsonl"
+    scanner = RecordScanner(quotes=table.multi_line and not json, separator=table.separator, json=json)
+    header = table.header and not json
+    with open(path, "rb", buffering=0) as file:
+        block = b"-"
+        while block:
+            block = file.read(_SCAN_BLOCK)
+            starts, ends = scanner.feed(block, last=not block)
+            if header and len(starts):
+                starts, ends, header = starts[1:], ends[1:], False
+            if len(starts):
+                yield starts, ends
+
+
+def cut_parquet(entries: Iterable[list[Any]], size: MiniBatchSize) -> Iterator[MiniBatch]:
+    """Whole row groups, and slices of large ones."""
+    row = 0
+    for file, (path, file_size, mtime_ns, groups) in enumerate(entries):
+        index = count()
+        for cut in cut_row_groups((_group(group) for group in groups), size):
+            starts = range(0, cut.rows, cut.step)
+            stops = chain(range(cut.step, cut.rows, cut.step), (cut.rows,))
+            rows = range(row, row + cut.rows, cut.step)
+            fields = zip(
+                repeat(file), index, repeat((path,)), repeat(cut.unit), starts, stops, rows,
+                repeat(file_size), repeat(mtime_ns),
+            )  # fmt: skip
+            yield from map(MiniBatch._make, fields)
+            row += cut.rows
+
+
+def _group(pair: list[int]) -> Group:
+    return pair[0], pair[1]

@@ -1,0 +1,141 @@
+"""When to retry, when to give up, how long a task should be: pure functions and a pure state."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from dataclasses import dataclass, field
+
+__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "Limits", "is_final", "row_length"]
+
+FIRST_MINI_BATCHES = 20
+"""Unless thresholds are given, a run whose first mini-batches all fail is taken to be wrong as a whole."""
+
+_ROWS_PER_SLOT_LEFT = 3
+_UNMEASURED_ROW = 32
+_LONGEST_ROW = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may fail. None: not given; -1: all."""
+
+    error_threshold: int | None
+    """Items of the whole input."""
+    allowed_failed_count: int | None
+    """Mini-batches."""
+    allowed_failed_percent: float | None
+    """Percent of all mini-batches."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the user set any of them."""
+        return any(
+            limit is not None
+            for limit in (self.error_threshold, self.allowed_failed_count, self.allowed_failed_percent)
+        )
+
+    def exceeded(self, items_failed: int, mini_batches_failed: int, mini_batches_total: int | None) -> str | None:
+        """The sentence that says which limit was crossed, or None.
+
+        Parameters
+        ----------
+        items_failed, mini_batches_failed : int
+            Final failures so far.
+        mini_batches_total : int or None
+            None while the total is not known: then a percentage cannot be crossed yet.
+        """
+        if self.error_threshold is not None and 0 <= self.error_threshold < items_failed:
+            return f"{items_failed} items failed, error_threshold={self.error_threshold} allows {self.error_threshold}"
+        count = self.allowed_failed_count
+        if count is not None and 0 <= count < mini_batches_failed:
+            return f"{mini_batches_failed} mini-batches failed, allowed_failed_count={count} allows {count}"
+        percent = self.allowed_failed_percent
+        if percent is not None and percent >= 0 and mini_batches_total:
+            share = 100.0 * mini_batches_failed / mini_batches_total
+            if share > percent:
+                return (
+                    f"{mini_batches_failed} of {mini_batches_total} mini-batches failed ({share:.3g} %), "
+                    f"allowed_failed_percent={percent:g} allows {percent:g} %"
+                )
+        return None
+
+
+@dataclass(slots=True)
+class FirstMiniBatches:
+    """Have the mini-batches of lowest index all failed, whatever the others did?"""
+
+    outcome: dict[tuple[int, int], bool | None] = field(default_factory=dict)
+    """Key to True (succeeded), False (finally failed) or None (no record in it)."""
+    order: list[tuple[int, int]] = field(default_factory=list)
+    """Keys in the input's order, as far as they are known; never more than are needed."""
+    decided: bool = False
+    """Nothing can change the answer any more: one of the first has succeeded."""
+
+    def expect(self, key: tuple[int, int]) -> None:
+        """`key` is next in the input's order."""
+        if not self.decided and len(self.order) - self._empty() < FIRST_MINI_BATCHES:
+            self.order.append(key)
+
+    def _empty(self) -> int:
+        return sum(1 for key in self.order if self.outcome.get(key, True) is None)
+
+    def settle(self, key: tuple[int, int], outcome: bool | None) -> None:
+        """The final outcome of `key` is known. The mini-batches of a stream are first heard of here."""
+        if self.decided:
+            return
+        self.outcome[key] = outcome
+        if key[1] and self.order and key < self.order[-1] and key not in self.order:
+            insort(self.order, key)
+
+    def all_failed(self, exhausted: bool) -> bool:
+        """Whether the first `FIRST_MINI_BATCHES` (all if fewer and `exhausted`) have finally failed."""
+        if self.decided:
+            return False
+        failed = 0
+        for key in self.order:
+            if key not in self.outcome:
+                return False
+            outcome = self.outcome[key]
+            if outcome:
+                self.decided = True
+                self.outcome.clear()
+                self.order.clear()
+                return False
+            failed += outcome is False
+            if failed == FIRST_MINI_BATCHES:
+                return True
+        return exhausted and failed > 0
+
+
+def row_length(
+    budget: float, seconds_each: float | None, left: int, slots: int, longest: int = _LONGEST_ROW
+) -> int:
+    """How many mini-batches the next task should hold.
+
+    Parameters
+    ----------
+    budget : float
+        Seconds a task should take.
+    seconds_each : float or None
+        What one mini-batch was seen to take; None before the first report.
+    left : int
+        Mini-batches not yet handed out, as far as is known.
+    slots : int
+        Slots that share them.
+    longest : int
+        Upper bound, for the size of a message.
+
+    Notes
+    -----
+    Towards the end rows get shorter, so that slots finish together (guided self-scheduling). A row that
+    turns out too long costs nothing: past its budget the rest is handed back.
+    """
+    fair = math.ceil(left / (max(1, slots) * _ROWS_PER_SLOT_LEFT))
+    fits = _UNMEASURED_ROW if seconds_each is None else int(budget / max(seconds_each, 1e-7))
+    return max(1, min(fair, fits, longest))
+
+
+def is_final(tries: int, run_max_try: int, retry: bool) -> bool:
+    """Whether a mini-batch that has failed `tries` times is given up."""
+    return not retry or tries >= run_max_try

@@ -1,0 +1,85 @@
+"""RunSpec: the options of one run, parsed and checked. Bytes and seconds are numbers here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daskbatch.types import MiniBatchSize
+
+__all__ = ["EntryPoint", "InputSpec", "RunSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """Where the user's ``run`` is."""
+
+    script: str | None
+    """Absolute path of the entry script, or None for an object."""
+    source_directory: str | None
+    """Absolute path of the folder that is snapshotted, or None: the script runs in its own folder."""
+    pickled: bytes | None
+    """A function or class, by cloudpickle. Only ever loaded in a runner."""
+    name: str
+    """For messages: the script's path or the object's qualified name."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The input as the user declared it."""
+
+    paths: tuple[str, ...]
+    """Files, folders and globs, absolute, in the order given. Empty for a Dask dataframe."""
+    input_format: str
+    """``"auto"``, ``"files"``, ``"csv"``, ``"tsv"``, ``"jsonl"`` or ``"parquet"``."""
+    mini_batch_size: MiniBatchSize | None
+    """None: 10 files, or 1 MiB of a table."""
+    separator: str | None = None
+    """One character; None: comma for csv, tab for tsv."""
+    header: bool = True
+    encoding: str = "utf-8"
+    support_multi_line: bool = False
+    dtype: tuple[tuple[str, str], ...] = ()
+    """(column, type name) pairs as the user gave them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything that a run needs to know, frozen."""
+
+    entry: EntryPoint
+    input: InputSpec
+    output: str
+    """Absolute path of the output folder."""
+    output_action: str = "append_row"
+    """``"append_row"`` or ``"summary_only"``."""
+    append_row_file_name: str = "predictions.csv"
+    error_threshold: int | None = None
+    """Items that may fail; -1: all. None: not given."""
+    allowed_failed_count: int | None = None
+    """Mini-batches that may fail; -1: all. None: not given."""
+    allowed_failed_percent: float | None = None
+    """The same in percent of all mini-batches."""
+    run_max_try: int = 3
+    run_invocation_timeout: float = 60.0
+    """Seconds."""
+    init_timeout: float = 600.0
+    """Seconds for start, import and ``init()``."""
+    read_timeout: float = 300.0
+    """Seconds to read one mini-batch."""
+    shutdown_timeout: float = 10.0
+    """Seconds for ``shutdown()``."""
+    runner_memory_limit: int | None = None
+    """Bytes for a slot's whole process tree; None: the node's memory / slots."""
+    node_count: int | None = None
+    process_count_per_node: int | None = None
+    """None: the usable cores."""
+    arguments: tuple[str, ...] = ()
+    environment_variables: tuple[tuple[str, str], ...] = ()
+    logging_level: str = "INFO"
+    compute: str = "local"
+    """``"local"`` or ``"serial"``."""
+    scheduler: str | None = None
+    """Address or scheduler file of a Dask cluster that is already there."""
+    dashboard: bool = False
+    task_seconds: float = 2.0
+    """Time budget of a task: what is lost at most when everything dies."""

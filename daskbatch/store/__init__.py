@@ -1,0 +1,1 @@
+"""WHAT is on disk."""

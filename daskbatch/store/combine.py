@@ -1,0 +1,161 @@
+"""The reduction: payloads of committed chunks become one file, in the input's order.
+
+The file's bytes depend on the mini-batches alone, not on who ran them, in which tasks or in which order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from daskbatch.store import combine_csv
+from daskbatch.store.formats import suffix_of
+from daskbatch.store.payloads import Payloads
+from daskbatch.store.segments import sync_folder, write_all
+from daskbatch.types import UNKNOWN_ITEMS, Chunk
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Combined", "Sink", "combine", "write_processed_csv"]
+
+_REPORT_ROWS = 65536
+_HASH_APART = 65536  # bytes; less is hashed sooner than handed over
+
+
+class Combined(NamedTuple):
+    """A published file."""
+
+    path: Path
+    rows: int
+    """Rows, or lines of text; a header is not counted."""
+    bytes: int
+    sha256: str
+    """Of the whole file, in hexadecimal."""
+
+
+class Sink(io.RawIOBase):
+    """A file being written: counts and hashes what passes. The hash has a thread of its own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._hash = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "daskbatch-hash")
+        self._hashed: Future[None] | None = None
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Buffer) -> int:
+        """Write all of `data`."""
+        view = memoryview(data)
+        if self._hashed is not None:
+            self._hashed.result()
+            self._hashed = None
+        if len(view) < _HASH_APART:
+            self._hash.update(view)
+        else:
+            self._hashed = self._thread.submit(self._hash.update, view)
+        write_all(self._fd, view)
+        self.bytes += len(view)
+        return len(view)
+
+    def finish(self) -> str:
+        """Return the hash of all that was written, in hexadecimal, and end the thread."""
+        self._thread.shutdown()
+        return self._hash.hexdigest()
+
+
+def combine(folder: Path, chunks: Sequence[Chunk], target: Path) -> Combined:
+    """Write the payloads of committed chunks into one file and publish it in one step.
+
+    Parameters
+    ----------
+    folder
+        The segments.
+    chunks
+        Every chunk that counts, in any order. No mini-batch is in two of them.
+    target
+        What the file will be called; its suffix chooses the format. A file of that name is replaced.
+
+    Raises
+    ------
+    SegmentDamaged
+        A payload is not the one that was committed.
+    RunFailed
+        Column types of two mini-batches do not unify (Parquet).
+    OSError
+        The disk is full, for one. Then nothing has changed.
+    """
+    payloads = Payloads(folder, chunks)
+    with _publishing(target) as sink:
+        suffix = suffix_of(target.name)
+        if suffix == ".parquet":
+            from daskbatch.store import combine_parquet
+
+            combine_parquet.write(payloads, sink)
+        elif suffix == ".csv":
+            combine_csv.write(payloads, sink)
+        else:
+            for block in payloads.blocks():
+                sink.write(block)
+    return Combined(target, payloads.rows, sink.bytes, sink.finish())
+
+
+@contextlib.contextmanager
+def _publishing(target: Path) -> Iterator[Sink]:
+    """Give a sink under a temporary name; on success it takes the target's name, durably."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    sink = Sink(fd)
+    try:
+        try:
+            yield sink
+            os.fsync(fd)
+        finally:
+            sink.finish()
+            os.close(fd)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def write_processed_csv(folder: Path, chunks: Sequence[Chunk], path: Path) -> None:
+    """List the mini-batches that succeeded, in the input's order.
+
+    Columns: mini_batch, items (blank where unknown), returned, rows, seconds. Ranges of a text that no
+    record starts in are no mini-batches.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.csv as pcsv
+
+    payloads = Payloads(folder, chunks, facts=True)
+    records = payloads.records[payloads.records["items"] > 0]
+    with _publishing(path) as sink:
+        sink.write(b"mini_batch,items,returned,rows,seconds\n")
+        for start in range(0, len(records), _REPORT_ROWS):
+            part = records[start : start + _REPORT_ROWS]
+            file, index = (pa.array(part[name]).cast(pa.string()) for name in ("file", "index"))
+            columns = {
+                "mini_batch": pc.binary_join_element_wise(file, index, "-"),
+                "items": pa.array(part["items"], mask=part["items"] == UNKNOWN_ITEMS),
+                "returned": pa.array(part["returned"]),
+                "rows": pa.array(part["rows"]),
+                "seconds": pa.array(part["seconds"].round(6)),
+            }
+            options = pcsv.WriteOptions(include_header=False, quoting_style="none")
+            text = pa.BufferOutputStream()
+            pcsv.write_csv(pa.table(columns), text, options)
+            sink.write(text.getvalue())

@@ -1,0 +1,70 @@
+"""Combine for ``.csv``: one header over all mini-batches' columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from daskbatch.store.formats import encode, quote_row
+from daskbatch.store.payloads import Payloads
+
+__all__ = ["split_fields", "write"]
+
+_FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^,\n]*)[,\n]')
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes | memoryview) -> int: ...
+
+
+def write(payloads: Payloads, sink: _Sink) -> None:
+    """Write the header, then every payload; those whose columns differ from the header's are rewritten."""
+    names = {number: _names(payloads.signatures[number]) for number, _ in payloads.first_uses()}
+    union = list(dict.fromkeys(name for columns in names.values() for name in columns))
+    if not union:
+        return
+    sink.write(encode(quote_row(union, ",") + "\n"))
+    places = {number: _places(columns, union) for number, columns in names.items() if columns != union}
+    if not places:
+        for block in payloads.blocks():
+            sink.write(block)
+        return
+    for block, numbers in payloads.pieces():
+        done = 0
+        parts: list[bytes | memoryview] = []
+        columns = payloads.records["columns"][numbers.start : numbers.stop].tolist()
+        lengths = payloads.records["length"][numbers.start : numbers.stop].tolist()
+        for signature, length in zip(columns, lengths, strict=True):
+            data = block[done : done + length]
+            done += length
+            if length:
+                parts.append(_moved(bytes(data), *places[signature]) if signature in places else data)
+        sink.write(b"".join(parts))
+
+
+def _names(signature: str) -> list[str]:
+    return [name for name, _ in json.loads(signature)]
+
+
+def _places(columns: Sequence[str], union: Sequence[str]) -> tuple[int, list[int]]:
+    """Return the number of columns, and for each of the union's its place among them; -1: blank."""
+    place = {name: i for i, name in enumerate(columns)}
+    return len(columns), [place.get(name, -1) for name in union]
+
+
+def _moved(data: bytes, width: int, places: list[int]) -> bytes:
+    """Return rows with their raw fields, quotes and all, at other places."""
+    fields = split_fields(data)
+    count = len(fields) // width
+    blank = [b""] * count
+    columns = [fields[place : count * width : width] if place >= 0 else blank for place in places]
+    return b"\n".join([*map(b",".join, zip(*columns, strict=True)), b""])
+
+
+def split_fields(data: bytes) -> list[bytes]:
+    """Return the raw fields of all rows in one list. Only for text that `daskbatch.store.formats` wrote."""
+    if b'"' not in data:
+        return data.replace(b"\n", b",").split(b",")[:-1]
+    return _FIELD.findall(data)

@@ -1,0 +1,166 @@
+"""Combine for ``.parquet``: one schema over all mini-batches, row groups of a fixed row count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daskbatch.errors import RunFailed
+from daskbatch.store.payloads import Payloads
+
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "unify", "write"]
+
+ROW_GROUP_ROWS = 131_072
+ROW_GROUP_BYTES = 256 * 2**20
+"""Arrow bytes after which a row group ends early, so that rows of a megabyte need not wait in memory
+for 131,071 others. Counted mini-batch by mini-batch, and so the same in every run."""
+
+_JOIN_ROWS = 16_384
+_UNITS = ("s", "ms", "us", "ns")
+
+
+def write(payloads: Payloads, sink: Any) -> None:
+    """Write all payloads as one Parquet file."""
+    schema = _union(payloads)
+    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema) as writer:
+        groups = _RowGroups(writer, schema)
+        for block, numbers in payloads.pieces():
+            done = 0
+            for length in payloads.records["length"][numbers.start : numbers.stop].tolist():
+                if length:
+                    groups.add(_read(block[done : done + length]))
+                done += length
+        groups.finish()
+
+
+class _RowGroups:
+    """Collects rows until they fill a row group."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer = writer
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+        self._bytes = 0
+
+    def add(self, batches: Sequence[pa.RecordBatch]) -> None:
+        for batch in batches:
+            if self._waiting and batch.schema != self._waiting[0].schema:
+                self._convert()
+            self._waiting.append(batch)
+            self._rows += batch.num_rows
+            self._bytes += batch.nbytes
+        if len(self._waiting) >= _JOIN_ROWS:
+            self._convert()
+        while self._rows >= ROW_GROUP_ROWS:
+            self._emit(ROW_GROUP_ROWS)
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._emit(self._rows)
+
+    def finish(self) -> None:
+        if self._rows:
+            self._emit(self._rows)
+
+    def _convert(self) -> None:
+        """Bring the waiting batches, of one schema, into the common one; together, as each call costs."""
+        if not self._waiting:
+            return
+        table = pa.Table.from_batches(self._waiting).combine_chunks()
+        self._waiting = []
+        if table.schema != self._schema:
+            table = pa.Table.from_arrays(
+                [
+                    table.column(field.name).cast(field.type)
+                    if field.name in table.column_names
+                    else pa.nulls(table.num_rows, field.type)
+                    for field in self._schema
+                ],
+                schema=self._schema,
+            )
+        self._tables.append(table)
+
+    def _emit(self, rows: int) -> None:
+        self._convert()
+        table = pa.concat_tables(self._tables)
+        # One chunk: the writer cuts its pages at chunks, and those are not to be seen in the file.
+        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows)
+        rest = table.slice(rows)
+        self._rows = rest.num_rows
+        self._bytes = rest.nbytes
+        self._tables = [rest] if self._rows else []
+
+
+def _read(data: memoryview) -> list[pa.RecordBatch]:
+    with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        return list(reader)
+
+
+# Types
+
+
+def _union(payloads: Payloads) -> pa.Schema:
+    """Return the columns in order of first appearance, each of a type that holds all its values.
+
+    Raises
+    ------
+    RunFailed
+        Naming the first two mini-batches whose types do not go together.
+    """
+    types: dict[str, tuple[pa.DataType, int]] = {}
+    for schema, number in _schemas(payloads):
+        for field in schema:
+            known, first = types.get(field.name, (field.type, number))
+            together = unify(known, field.type)
+            if together is None:
+                raise RunFailed(
+                    f"column {field.name!r} is {known} in mini-batch {payloads.name(first)} and {field.type} in "
+                    f"mini-batch {payloads.name(number)}: a Parquet file has one type for a column. "
+                    "Let run() return one type, for example with .astype(str), or write .csv or .jsonl."
+                )
+            if together != known:
+                first = number  # who made the type what it is
+            types[field.name] = (together, first)
+    # Parquet has no column without a type: one that was null everywhere is a string that is null everywhere.
+    return pa.schema([(name, pa.string() if pa.types.is_null(t) else t) for name, (t, _) in types.items()])
+
+
+def _schemas(payloads: Payloads) -> list[tuple[pa.Schema, int]]:
+    wanted = [number for _, number in payloads.first_uses()]
+    return [(pa.ipc.read_schema(pa.py_buffer(payloads.payload(number))), number) for number in wanted]
+
+
+def unify(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type that holds the values of both; None where there is none.
+
+    Null and anything; integers of any width; integers and floats (double); floats of two widths;
+    timestamps of two units; lists of these.
+    """
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if pa.types.is_integer(one) and pa.types.is_integer(other):
+        return _unify_integers(one, other)
+    numbers = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in (one, other)]
+    if all(numbers):
+        wide = max(t.bit_width if pa.types.is_floating(t) else 64 for t in (one, other))
+        return pa.float64() if wide == 64 else pa.float32()
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
+        return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), one.tz)
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        inner = unify(one.value_type, other.value_type)
+        return None if inner is None else pa.list_(inner)
+    return None
+
+
+def _unify_integers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    signed = [pa.types.is_signed_integer(t) for t in (one, other)]
+    if signed[0] == signed[1]:
+        return max(one, other, key=lambda t: t.bit_width)
+    unsigned = other if signed[0] else one
+    width = max((one if signed[0] else other).bit_width, unsigned.bit_width * 2)
+    return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width)

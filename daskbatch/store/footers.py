@@ -1,0 +1,164 @@
+"""Plan Parquet from its footers alone: schema, row groups, and where to cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from daskbatch.errors import InputError
+from daskbatch.store.inputs_csv import names_differ
+from daskbatch.store.inputs_types import name_of
+from daskbatch.types import MiniBatchSize
+
+__all__ = ["Cut", "Group", "ParquetSchema", "count_cuts", "cut_row_groups"]
+
+Group = tuple[int, int]
+"""Rows of a row group, and its estimated size as Arrow in bytes."""
+
+EXACT_IN_FLOAT = 2**53
+
+
+class Cut(NamedTuple):
+    """A stretch of a file: whole row groups in one mini-batch, or slices of one row group."""
+
+    unit: int
+    """The first row group."""
+    rows: int
+    """Of the stretch."""
+    step: int
+    """Rows of each mini-batch but the last; equal to `rows` for whole row groups."""
+
+
+def cut_row_groups(groups: Iterable[Group], size: MiniBatchSize) -> Iterator[Cut]:
+    """Join small row groups up to `size`; slice larger ones."""
+    first, rows, weight = 0, 0, 0
+    for unit, (group_rows, group_bytes) in enumerate(groups):
+        cost = group_rows if size.kind == "rows" else group_bytes
+        if rows and weight + cost > size.value:
+            yield Cut(first, rows, rows)
+            rows = weight = 0
+        if cost > size.value and group_rows:
+            yield Cut(unit, group_rows, max(1, group_rows * size.value // cost))
+            continue
+        if not rows:
+            first, weight = unit, 0
+        rows += group_rows
+        weight += cost
+    if rows:
+        yield Cut(first, rows, rows)
+
+
+def count_cuts(groups: Iterable[Group], size: MiniBatchSize) -> int:
+    """Number of mini-batches of one file."""
+    return sum(-(-cut.rows // cut.step) for cut in cut_row_groups(groups, size))
+
+
+class ParquetSchema:
+    """Takes footer after footer; has one schema for all of them.
+
+    pandas has no integers with gaps: a column of integers in which any row group counts a null is
+    float64 in every mini-batch, or string where float64 would not keep its values. Booleans become nullable.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+        self._schema: Any = None
+        self._row_bytes = 0.0
+        self._gaps: set[str] = set()
+        self._large: set[str] = set()
+        self.first = ""
+
+    def add(self, path: str, metadata: Any) -> list[Group]:
+        """Take a file's footer; return its row groups.
+
+        Raises
+        ------
+        InputError
+            Where its columns or their types do not go with those of the files before.
+        """
+        schema = metadata.schema.to_arrow_schema().remove_metadata()
+        if self._schema is None:
+            self._schema, self.first = schema, path
+            self._fields = {field.name: field for field in schema}
+        elif not schema.equals(self._schema):
+            self._unify(schema, path)
+        if not self._row_bytes and metadata.num_rows:
+            self._row_bytes = _arrow_row_bytes(path)
+        self._look_for_gaps(metadata)
+        groups = []
+        for place in range(metadata.num_row_groups):
+            group = metadata.row_group(place)
+            # The footer knows only encoded sizes: a dictionary of ten words takes a hundredth of the strings it
+            # stands for. The first rows of the input say what a row takes as Arrow; encoded bytes are a floor.
+            groups.append((group.num_rows, max(group.total_byte_size, int(group.num_rows * self._row_bytes))))
+        return groups
+
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(name, type name) in the first file's order."""
+        return tuple((name, self._type_name(name, field.type)) for name, field in self._fields.items())
+
+    def _type_name(self, name: str, kind: Any) -> str:
+        import pyarrow as pa
+
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type  # categories differ from row group to row group
+        if pa.types.is_null(kind):
+            return "string"
+        if name in self._gaps and pa.types.is_boolean(kind):
+            return "boolean"
+        if name in self._gaps and pa.types.is_integer(kind):
+            return "string" if name in self._large else "float64"
+        return name_of(kind)
+
+    def _unify(self, schema: Any, path: str) -> None:
+        import pyarrow as pa
+
+        names = tuple(self._fields)
+        if set(schema.names) != set(names):
+            raise InputError(names_differ(tuple(schema.names), path, names, self.first))
+        for field in schema:
+            known = self._fields[field.name]
+            if known.type == field.type:
+                continue
+            try:
+                both = pa.unify_schemas([pa.schema([known]), pa.schema([field])], promote_options="permissive")
+            except pa.ArrowException:
+                raise InputError(
+                    f"inputs: column {field.name!r} is {known.type} in {self.first} and {field.type} in {path}."
+                    f" Next: run again with dtype={ {field.name: 'string'}!r}, or write the files with one type."
+                ) from None
+            self._fields[field.name] = both.field(0)
+
+    def _look_for_gaps(self, metadata: Any) -> None:
+        """Note the integers and booleans with nulls, and integers past what a float keeps."""
+        import pyarrow as pa
+
+        watched = {
+            name
+            for name, field in self._fields.items()
+            if pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
+        }
+        if not watched:
+            return
+        for place in range(metadata.num_columns):
+            name = metadata.schema.column(place).path
+            if name not in watched:
+                continue
+            for group in range(metadata.num_row_groups):
+                statistics = metadata.row_group(group).column(place).statistics
+                if statistics is None:
+                    continue  # a null there fails its mini-batch, with the dtype to give
+                if statistics.null_count:
+                    self._gaps.add(name)
+                low, high = (statistics.min, statistics.max) if statistics.has_min_max else (0, 0)
+                if max(abs(low), abs(high)) > EXACT_IN_FLOAT:
+                    self._large.add(name)
+
+
+def _arrow_row_bytes(path: str) -> float:
+    """Bytes that a row of this file takes in memory, from its first rows."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        rows = next(file.iter_batches(batch_size=4096, use_threads=False), None)
+    return rows.nbytes / rows.num_rows if rows is not None and rows.num_rows else 0.0

@@ -1,0 +1,171 @@
+"""Read one mini-batch of a table. The runner and ``to_dask`` use this one reader, so they cannot differ.
+
+Runs inside the runner's interpreter too: Python 3.9; pandas and pyarrow are imported only where a table is read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Union
+
+from daskbatch.errors import MiniBatchError
+from daskbatch.store.inputs_csv import CsvParser
+from daskbatch.store.inputs_json import JsonParser
+from daskbatch.store.inputs_parquet import ParquetFileReader
+from daskbatch.store.inputs_text import Piece, TextFile, TextStream, reads_as_utf8
+from daskbatch.types import OPEN_END, MiniBatch, TableFormat
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["TableReader", "to_frame"]
+
+_Unit = Union[TextFile, TextStream, ParquetFileReader]
+
+_BOOLEAN = {b"daskbatch": b"boolean"}
+"""Mark of an Arrow field that becomes pandas' nullable boolean."""
+
+
+class TableReader:
+    """Reads the mini-batches of one input. Keeps the last read unit open, for the next one in order.
+
+    Parameters
+    ----------
+    table
+        The format, with its columns filled in by the planner.
+    """
+
+    def __init__(self, table: TableFormat) -> None:
+        self._table = table
+        self._unit: _Unit | None = None
+        self._key: Any = None
+        self._names: tuple[str, ...] | None = None
+        self._partition: Any = None
+        self._booleans = [name for name, kind in table.columns if kind == "boolean"]
+        if table.format in ("csv", "jsonl"):
+            self._parser: Any = CsvParser(table) if table.format == "csv" else JsonParser(table)
+            self._utf8 = reads_as_utf8(table.encoding)
+
+    def open_partition(self, data: bytes) -> None:
+        """Take a Dask partition, as an Arrow IPC stream; the mini-batches that follow are slices of it."""
+        import pyarrow as pa
+
+        self._partition = pa.ipc.open_stream(data).read_all()
+
+    def read(self, mini_batch: MiniBatch) -> pa.Table | None:
+        """The rows of a mini-batch.
+
+        Parameters
+        ----------
+        mini_batch
+            An exact descriptor; or one with the stop `OPEN_END`, which stands for the mini-batch
+            number `index` of its stream. An index after the last one read goes on from there, another
+            one reads from the start again.
+
+        Returns
+        -------
+        pyarrow.Table or None
+            None where the range holds no record, or the stream ended before the index.
+
+        Raises
+        ------
+        SchemaError
+            Where columns or a value differ from the input's schema. Later mini-batches can be read.
+        MultiLineText
+            Where newlines inside quotes were not allowed for.
+        MiniBatchError
+            Where the file is damaged or has changed since it was planned.
+        OSError
+            Where the file has vanished or cannot be read.
+        """
+        if self._table.format == "arrow":
+            return self._slice(mini_batch)
+        unit = self._opened(mini_batch)
+        if isinstance(unit, ParquetFileReader):
+            return self.marked(unit.read(mini_batch))
+        piece = _stream_piece(unit, mini_batch.index) if isinstance(unit, TextStream) else unit.piece(mini_batch)
+        return None if piece is None else self.marked(self._parsed(piece, unit))
+
+    def close(self) -> None:
+        """Let the open file go."""
+        unit, self._unit = self._unit, None
+        if unit is not None:
+            unit.close()
+
+    def _slice(self, mini_batch: MiniBatch) -> pa.Table | None:
+        rows = self._partition.slice(mini_batch.start, mini_batch.stop - mini_batch.start)
+        return rows if rows.num_rows else None
+
+    def _opened(self, mini_batch: MiniBatch) -> _Unit:
+        """The read unit of this mini-batch, opened where it is not the one that is open."""
+        path = mini_batch.paths[0]
+        # By name each time, not by the open file: a file that was replaced must not go unseen.
+        _refuse_changed(path, mini_batch)
+        stream = mini_batch.stop == OPEN_END and self._table.format != "parquet"
+        key = (mini_batch.file, path, stream, mini_batch.size, mini_batch.mtime_ns)
+        unit = self._unit
+        gone_by = isinstance(unit, TextStream) and mini_batch.index < unit.position - (unit.last is not None)
+        if unit is None or key != self._key or gone_by:
+            self.close()
+            self._names = None
+            if self._table.format == "parquet":
+                unit = ParquetFileReader(path, self._table)
+            else:
+                unit = TextStream(path, self._table) if stream else TextFile(path, self._table)
+            self._unit, self._key = unit, key
+        return unit
+
+    def _parsed(self, piece: Piece, unit: TextFile | TextStream) -> pa.Table | None:
+        utf8 = self._utf8 or (isinstance(unit, TextStream) and unit.is_utf8)
+        if self._names is None:
+            self._names = self._parser.names(unit.header, unit.path, utf8)
+        rows: pa.Table | None = self._parser.parse(piece.data, piece.begin, self._names, unit.path, utf8)
+        return rows
+
+    def marked(self, rows: pa.Table | None) -> pa.Table | None:
+        """Columns of booleans that may be missing carry a mark: pandas needs one dtype for all mini-batches."""
+        if rows is not None and self._booleans:
+            for name in self._booleans:
+                place = rows.schema.get_field_index(name)
+                field = rows.schema.field(place).with_metadata(_BOOLEAN)
+                rows = rows.set_column(place, field, rows.column(place))
+        return rows
+
+
+def _stream_piece(stream: TextStream, index: int) -> Piece | None:
+    """Mini-batch number `index`; those before it are passed over, damage and all."""
+    if index == stream.position - 1 and stream.last is not None:
+        return stream.last
+    while stream.position < index:
+        try:
+            if next(stream, None) is None:
+                return None
+        except MiniBatchError:
+            continue  # it is that mini-batch's failure, not this one's
+    return next(stream, None)
+
+
+def _refuse_changed(path: str, mini_batch: MiniBatch) -> None:
+    found = os.stat(path)
+    for what, planned, now in (
+        ("size", mini_batch.size, found.st_size),
+        ("modification time", mini_batch.mtime_ns, found.st_mtime_ns),
+    ):
+        if planned not in (-1, now):
+            raise MiniBatchError(
+                f"{path} has changed since the run was planned: its {what} was {planned} and is {now}."
+                " Next: start a new run."
+            )
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """The rows as pandas sees them, with a plain RangeIndex."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    for name in [field.name for field in table.schema if field.metadata and _BOOLEAN.items() <= field.metadata.items()]:
+        frame[name] = frame[name].astype("boolean")
+    if not (isinstance(frame.index, pd.RangeIndex) and frame.index.start == 0 and frame.index.step == 1):
+        frame = frame.reset_index(drop=True)
+    return frame

@@ -1,0 +1,132 @@
+"""One try of one mini-batch: read it, call ``run()``, format what it returned.
+
+The runner, the serial way of running and ``try`` all go through here, so they cannot differ.
+Runs in the runner's interpreter: standard library, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from daskbatch.errors import MultiLineText, ResultError, SchemaError
+from daskbatch.store.formats import Payload, format_result
+from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, TableFormat
+from daskbatch.worker.entry import user_traceback
+from daskbatch.worker.script import Context, Script
+from daskbatch.worker.wire import READ, RUN
+
+__all__ = ["Answer", "Attempts", "failure_of", "parts_of"]
+
+_NOT_RETRIED = (ResultError, SchemaError, MultiLineText)
+"""The same again would come of it: contract and schema errors cost one try."""
+
+
+class Answer(NamedTuple):
+    """What came of a try. At most one of `payload` and `failure` is there."""
+
+    items: int
+    """Items that went in, or `UNKNOWN_ITEMS`."""
+    payload: Payload | None = None
+    """The result; None with no failure either: the range held no record."""
+    failure: dict[str, Any] | None = None
+    seconds: float = 0.0
+    """Inside ``run()``, formatting included."""
+    ended: bool = False
+    """The stream had ended before this mini-batch: there is no such mini-batch."""
+
+
+class Attempts:
+    """Tries mini-batches with one script.
+
+    Parameters
+    ----------
+    script : Script
+        ``init()`` has been called.
+    table : TableFormat or None
+        None: items are files.
+    suffix, action : str
+        Of the result; see `format_result`.
+    enter : callable
+        Told each phase that begins, with file, index and items: deadlines hang on it.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        table: TableFormat | None,
+        suffix: str,
+        action: str,
+        enter: Callable[..., None] = lambda *_: None,
+    ) -> None:
+        self._script = script
+        self._suffix = suffix
+        self._action = action
+        self._enter = enter
+        self.reader: Any = None
+        if table is not None:
+            from daskbatch.store import inputs
+
+            self.reader = inputs.TableReader(table)
+            self._to_frame = inputs.to_frame
+
+    def read(self, batch: MiniBatch) -> Any:
+        """Return what ``run()`` gets: paths or a DataFrame; None where there is no record."""
+        if self.reader is None:
+            return list(batch.paths)
+        self._enter(READ, batch.file, batch.index)
+        table = self.reader.read(batch)
+        return None if table is None else self._to_frame(table)
+
+    def run(self, batch: MiniBatch, value: Any, retry_count: int = 0) -> Any:
+        """Call the user's ``run()``."""
+        context = Context(
+            minibatch_index=batch.name,
+            partition_key_value={},
+            dataset=None,
+            retry_count=retry_count,
+            global_row_index_lower_bound=batch.row if batch.row >= 0 else None,
+        )
+        return self._script.run(value, context)
+
+    def format(self, result: Any) -> Payload:
+        """Turn what ``run()`` returned into bytes."""
+        return format_result(result, self._suffix, self._action)
+
+    def attempt(self, batch: MiniBatch, retry_count: int) -> Answer:
+        """Try a mini-batch; an error becomes an answer."""
+        items, phase = UNKNOWN_ITEMS, "read"
+        try:
+            value = self.read(batch)
+            if value is None:
+                return Answer(0, ended=batch.stop == OPEN_END)
+            items, phase = len(value), "run"
+            self._enter(RUN, batch.file, batch.index, items)
+            began = time.perf_counter()
+            payload = self.format(self.run(batch, value, retry_count))
+            return Answer(items, payload, seconds=time.perf_counter() - began)
+        except Exception as error:
+            return Answer(items, failure=failure_of(error, phase))
+
+
+def failure_of(error: Exception, phase: str) -> dict[str, Any]:
+    """An error as the engine is told of it."""
+    return {
+        "phase": phase,
+        "error": type(error).__name__,
+        "message": str(error),
+        "traceback": user_traceback(error),
+        "retry": not isinstance(error, _NOT_RETRIED),
+    }
+
+
+def parts_of(batch: MiniBatch) -> Iterator[MiniBatch]:
+    """The single mini-batches of a descriptor: itself, or those of a stream from its index on."""
+    if batch.stop != OPEN_END:
+        yield batch
+        return
+    indexes = range(batch.index, batch.index + batch.start) if batch.start else count(batch.index)
+    for index in indexes:
+        yield batch._replace(index=index)

@@ -1,0 +1,245 @@
+"""The Dask side of user code: a WorkerPlugin that lends one runner per slot to the task's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from distributed import Worker, WorkerPlugin, get_worker
+from tornado.ioloop import PeriodicCallback
+
+from daskbatch.store.segments import SegmentWriter
+from daskbatch.worker.gpus import visible_gpus
+from daskbatch.worker.runner import Launch
+from daskbatch.worker.slot import Slot
+from daskbatch.worker.task_report import TaskReport
+
+__all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "renew_lease", "run_row"]
+
+_LEASE_CHECK_MS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """What a run's runners are like. Travels to every worker."""
+
+    output: str
+    """Output folder; readable and writable on every worker."""
+    state: str
+    """The run's state folder."""
+    setup: Mapping[str, Any]
+    """The runner's first message, without what only the node knows."""
+    environment: Mapping[str, str]
+    """``environment_variables`` of the run."""
+    timeouts: Mapping[str, float]
+    """Seconds for the phases start, read, run, shutdown."""
+    memory_limit: int | None
+    """Bytes a slot's tree may use; None: the node's memory / slots."""
+    pickled: bytes | None
+    """The user's object by cloudpickle; loaded in runners alone."""
+    logging_level: str
+    lease: float
+    """Seconds without a sign of the engine after which the worker gives up."""
+
+
+class RunPlugin(WorkerPlugin):
+    """One run's runners on one worker.
+
+    Parameters
+    ----------
+    name : str
+        Unique for the run and the engine's life in it: Dask tears down an older plugin of the same name.
+    topic : str
+        Where failures and starts are told at once, by ``worker.log_event``.
+    settings : PluginSettings
+    """
+
+    idempotent = True
+
+    def __init__(self, name: str, topic: str, settings: PluginSettings) -> None:
+        self.name = name
+        self._topic = topic
+        self._settings = settings
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask. Starts no process: a setup that fails would leave a worker that takes tasks."""
+        self._worker = worker
+        self._slots: list[Slot] = []
+        self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
+        self._scratch = ""
+        self._renewed = time.monotonic()
+        self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
+        self._lease.start()
+
+    async def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the plugin is unregistered or the worker closes."""
+        await self.end("kill")
+
+    def assign(self, first: int, count: int, slots_on_node: int) -> None:
+        """Make this worker's slots: `count` of the node's `slots_on_node`, numbered from `first`."""
+        if self._slots:
+            return
+        self._scratch = tempfile.mkdtemp(prefix="daskbatch-")
+        gpus = visible_gpus()
+        for number in range(first, first + count):
+            slot = self._make_slot(number, slots_on_node, gpus[number % len(gpus)] if gpus else None)
+            self._slots.append(slot)
+            self._free.put(slot)
+
+    def _make_slot(self, number: int, slots_on_node: int, gpu: str | None) -> Slot:
+        settings, node, process = self._settings, socket.gethostname(), f"process{number:03d}"
+        logs = Path(settings.output) / "logs"
+        paths = {}
+        for kind, suffix in (
+            ("stdout", "stdout.txt"),
+            ("stderr", "stderr.txt"),
+            ("entry_script_log", "log.txt"),
+        ):
+            folder = logs / "user" / kind / node
+            folder.mkdir(parents=True, exist_ok=True)
+            paths[kind] = str(folder / f"{process}.{suffix}")
+        working = Path(self._scratch, process)
+        working.mkdir(exist_ok=True)
+        entry_script = {
+            "log_file": paths["entry_script_log"],
+            "log_dir": str(logs / "user"),
+            "output_dir": settings.output,
+            "working_dir": str(working),
+            "agent_name": f"{node}/{process}",
+            "logging_level": settings.logging_level,
+        }
+        environment = {**os.environ, "AZUREML_BI_OUTPUT_PATH": settings.output, **settings.environment}
+        if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        root = str(Path(__file__).parents[2])
+        pickled = None
+        if settings.pickled is not None:
+            pickled = str(Path(self._scratch, "entry.pickle"))
+            Path(pickled).write_bytes(settings.pickled)
+        launch = Launch(
+            python=sys.executable,
+            package_root=root,
+            setup={
+                **settings.setup,
+                "package_root": root,
+                "entry_script": entry_script,
+                "pickled": pickled,
+            },
+            environment=environment,
+            folder=str(working),
+            stdout=paths["stdout"],
+            stderr=paths["stderr"],
+            timeouts=settings.timeouts,
+            memory_limit=settings.memory_limit or _node_memory() // max(1, slots_on_node),
+        )
+        writer = SegmentWriter(Path(settings.state, "segments"), f"{node}-{os.getpid()}-{self.name}-{process}")
+        return Slot(node, process, launch, writer, self._tell)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._worker.log_event(self._topic, message)
+
+    def run(self, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+        """Run a row on a free slot. Called in the task's thread."""
+        slot = self._free.get()
+        try:
+            return TaskReport().as_dict() if slot is None else slot.execute(row, blob)
+        finally:
+            self._free.put(slot)
+
+    def renew(self) -> None:
+        """The engine is alive."""
+        self._renewed = time.monotonic()
+
+    async def _check_lease(self) -> None:
+        if time.monotonic() - self._renewed > self._settings.lease:
+            self._lease.stop()
+            await self.end("kill")
+            # New workers must not get the plugin of an engine that is gone.
+            await self._worker.scheduler.unregister_worker_plugin(name=self.name)
+
+    async def end(self, how: str) -> None:
+        """End the slots.
+
+        Parameters
+        ----------
+        how : str
+            ``"stop"``: tasks hand back what they have not begun; runners stay. ``"kill"``: at once. ``"finish"``: the
+            slots are idle; ``shutdown()`` is called.
+        """
+        for slot in self._slots:
+            {"stop": slot.stop, "kill": slot.kill, "finish": slot.finish}[how]()
+        if how == "stop":
+            return
+        self._lease.stop()
+        slots, self._slots = self._slots, []
+        await asyncio.to_thread(self._close, slots)
+
+    def _close(self, slots: list[Slot]) -> None:
+        for _ in slots:
+            slot = self._free.get()  # a killed slot comes back as soon as its task has seen it
+            assert slot is not None
+            slot.close()
+        self._free.put(None)  # tasks that start after the end find that there is no slot
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _node_memory() -> int:
+    """Bytes of the node, or of the control group that Dask has found us in."""
+    from distributed.system import MEMORY_LIMIT
+
+    return int(min(MEMORY_LIMIT, psutil.virtual_memory().total))
+
+
+def _plugin(worker: Worker, name: str) -> RunPlugin:
+    plugin = worker.plugins[name]
+    assert isinstance(plugin, RunPlugin)
+    return plugin
+
+
+def run_row(name: str, row: bytes, partition: Any = None) -> dict[str, Any]:
+    """The task that Dask schedules: one row of mini-batches on the worker it was sent to."""
+    plugin = _plugin(get_worker(), name)
+    return plugin.run(row, b"" if partition is None else _arrow(partition))
+
+
+def _arrow(partition: Any) -> memoryview:
+    """A pandas partition as an Arrow stream."""
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(partition, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+# For Client.run: Dask hands over the worker by the argument's name.
+
+
+def assign_slots(name: str, first: int, count: int, slots_on_node: int, dask_worker: Worker) -> None:
+    """Give a worker its slots."""
+    _plugin(dask_worker, name).assign(first, count, slots_on_node)
+
+
+def renew_lease(name: str, dask_worker: Worker) -> None:
+    """Tell a worker that the engine is alive."""
+    if name in dask_worker.plugins:
+        _plugin(dask_worker, name).renew()
+
+
+async def end_slots(name: str, how: str, dask_worker: Worker) -> None:
+    """End a worker's slots; see `RunPlugin.end`."""
+    if name in dask_worker.plugins:
+        await _plugin(dask_worker, name).end(how)

@@ -1,0 +1,230 @@
+"""The Dask worker's side of one runner: start it, send rows, read frames, learn how it died."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daskbatch.worker import wire
+
+__all__ = ["Launch", "Runner", "RunnerDied"]
+
+# The package's own folder leads the path only until the entry script's folder takes its place.
+_BOOT = "import sys; sys.path[0] = {root!r}; from daskbatch.worker.child import main; main()"
+_PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
+_LAST_RESORT = 15.0  # seconds beyond every deadline of the supervisor's own
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that starting a runner takes."""
+
+    python: str
+    """Interpreter."""
+    package_root: str
+    """Folder that holds the ``daskbatch`` package."""
+    setup: Mapping[str, Any]
+    """First message: entry script, arguments, table format; JSON values."""
+    environment: Mapping[str, str]
+    """The whole environment of the process."""
+    folder: str
+    """Working directory."""
+    stdout: str
+    """Log file, appended to."""
+    stderr: str
+    """Log file, appended to."""
+    timeouts: Mapping[str, float]
+    """Seconds for the phases start, read, run, shutdown."""
+    memory_limit: int | None
+    """Bytes of the whole tree."""
+    log_limit: int = 256 * 2**20
+    """Bytes after which a log file starts anew."""
+
+
+class RunnerDied(Exception):
+    """Raised when a runner is gone; `verdict` is what its supervisor saw.
+
+    Keys: ``reason`` (exit, timeout, memory, asked, orphaned, terminated, lost), ``phase``, ``file``,
+    ``index``, ``items``, ``seconds`` in the phase, ``status`` (wait status or None), ``stack``, ``survivors``.
+    """
+
+    def __init__(self, verdict: dict[str, Any]) -> None:
+        super().__init__(verdict["reason"])
+        self.verdict = verdict
+
+
+class Runner:
+    """A supervised process, lent to one slot. One thread talks to it; any thread may stop or kill it."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._frames = wire.FrameReader()
+        self._life_lock = threading.Lock()
+        page_fd = wire.anonymous_file()
+        os.ftruncate(page_fd, wire.PAGE_SIZE)
+        self._map = mmap.mmap(page_fd, wire.PAGE_SIZE)
+        self.page = wire.Page(self._map)
+        work, self._work = os.pipe()
+        self._result, result = os.pipe()
+        self._verdict, verdict = os.pipe()
+        life, self._life = os.pipe()
+        theirs = {"work": work, "result": result, "verdict": verdict, "life": life, "page": page_fd}
+        try:
+            self._process = self._spawn(launch, theirs)
+        except BaseException:
+            self._close_all()
+            raise
+        finally:
+            for fd in theirs.values():
+                os.close(fd)
+        self.pid = self._process.pid
+        os.set_blocking(self._result, False)
+        self._poll = select.poll()
+        self._poll.register(self._result, select.POLLIN)
+        self._poll.register(self._verdict, select.POLLIN)
+        self._send(json.dumps(launch.setup).encode())
+
+    def _spawn(self, launch: Launch, theirs: dict[str, int]) -> subprocess.Popen[bytes]:
+        with contextlib.suppress(OSError, ImportError, AttributeError):
+            import fcntl
+
+            fcntl.fcntl(self._result, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        config = {
+            **theirs,
+            "parent": os.getpid(),
+            "timeouts": dict(launch.timeouts),
+            "memory_limit": launch.memory_limit,
+            "log_limit": launch.log_limit,
+        }
+        boot = _BOOT.format(root=launch.package_root)
+        with open(launch.stdout, "ab") as out, open(launch.stderr, "ab") as err:
+            return subprocess.Popen(
+                [launch.python, "-c", boot, json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=dict(launch.environment),
+                cwd=launch.folder,
+                pass_fds=tuple(theirs.values()),
+                start_new_session=True,  # a terminal's Ctrl-C is the engine's business
+            )
+
+    def send_row(self, row: bytes, blob: bytes | memoryview = b"") -> None:
+        """Send a row of mini-batches; its frames follow from `frames`."""
+        self.page.clear_stop()
+        self._send(row, blob)
+
+    def _send(self, message: bytes, blob: bytes | memoryview = b"") -> None:
+        # A runner that has died is learnt from the verdict, which `frames` reads.
+        with contextlib.suppress(BrokenPipeError):
+            wire.send_work(self._work, message, blob)
+
+    def frames(self) -> Iterator[wire.Frame]:
+        """Yield what the runner says, for as long as it lives.
+
+        Raises
+        ------
+        RunnerDied
+            After the last frame that it sent whole.
+        """
+        while True:
+            ready = {fd for fd, _ in self._poll.poll()}
+            if self._result in ready:
+                with contextlib.suppress(BlockingIOError):
+                    data = os.read(self._result, _READ_BYTES)
+                    if data:
+                        yield from self._frames.feed(data)
+                        continue
+                    # Closed, but the verdict may take its moment.
+                    self._poll.unregister(self._result)
+            if self._verdict in ready:
+                verdict = self._read_verdict()
+                yield from self._leftovers()
+                self._bury()
+                raise RunnerDied(verdict)
+
+    def _leftovers(self) -> Iterator[wire.Frame]:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._result, _READ_BYTES):
+                yield from self._frames.feed(data)
+
+    def _read_verdict(self) -> dict[str, Any]:
+        parts = []
+        while part := os.read(self._verdict, _READ_BYTES):
+            parts.append(part)
+        if parts:
+            verdict: dict[str, Any] = json.loads(b"".join(parts))
+            return verdict
+        # The supervisor itself was killed: what it watched is killed from here, as far as it can be found.
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        state = self.page.state()
+        return {
+            "reason": "lost",
+            "phase": wire.PHASE_NAMES[state.phase],
+            "file": state.file,
+            "index": state.index,
+            "items": state.items,
+            "seconds": 0.0,
+            "status": None,
+            "survivors": [],
+            "stack": "",
+        }
+
+    def request_stop(self) -> None:
+        """End the row after the present mini-batch. Any thread."""
+        with self._life_lock:
+            if self._life >= 0:
+                self.page.request_stop()
+
+    def kill(self) -> None:
+        """Kill the whole tree now; `frames` then raises `RunnerDied`. Any thread."""
+        with self._life_lock, contextlib.suppress(BrokenPipeError):
+            if self._life >= 0:
+                os.write(self._life, b"K")
+
+    def finish(self) -> None:
+        """Let the runner call ``shutdown()`` and go. `wait` learns when it has."""
+        if self._work >= 0:
+            os.close(self._work)
+            self._work = -1
+
+    def wait(self) -> dict[str, Any]:
+        """Wait for the end after `finish` or `kill`; the supervisor's deadlines bound it.
+
+        Returns
+        -------
+        dict
+            The verdict.
+        """
+        try:
+            for _ in self.frames():
+                pass
+        except RunnerDied as died:
+            return died.verdict
+        raise AssertionError("frames() ends by RunnerDied alone")
+
+    def _bury(self) -> None:
+        try:
+            self._process.wait(_LAST_RESORT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close_all()
+
+    def _close_all(self) -> None:
+        with self._life_lock:
+            for fd in (self._work, self._result, self._verdict, self._life):
+                if fd >= 0:
+                    os.close(fd)
+            self._work = self._result = self._verdict = self._life = -1
+            self._map.close()

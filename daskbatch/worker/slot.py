@@ -1,0 +1,212 @@
+"""One slot: runs a row of mini-batches in its runner and keeps what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from daskbatch.store.segments import SegmentWriter
+from daskbatch.types import UNKNOWN_ITEMS, Record
+from daskbatch.worker import wire
+from daskbatch.worker.runner import Launch, Runner, RunnerDied
+from daskbatch.worker.task_report import TaskReport
+
+__all__ = ["Slot", "describe_death"]
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Slot:
+    """A place on a node where one ``run()`` can be going on.
+
+    Parameters
+    ----------
+    node : str
+        Host name, for logs.
+    process : str
+        Name of the slot on its node, such as ``"process000"``; it outlives its runners.
+    launch : Launch
+        How its runners are started.
+    writer : SegmentWriter
+        Where its results go.
+    tell : callable
+        Takes one dict that is for the engine at once.
+    """
+
+    def __init__(self, node: str, process: str, launch: Launch, writer: SegmentWriter, tell: Tell) -> None:
+        self.node = node
+        self.process = process
+        self._launch = launch
+        self._writer = writer
+        self._tell = tell
+        self._runner: Runner | None = None
+        self._signatures: dict[int, str] = {}
+        self._stopping = False
+
+    def execute(self, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+        """Run a row.
+
+        Returns
+        -------
+        dict
+            The report: ``chunk`` (fields of the committed `Chunk`, or None), ``last`` (key of the last mini-batch
+            that was answered, or None), ``whole`` (the row is done), ``failures``, ``empty`` (keys), counts, and
+            ``init_error`` or ``died`` where the runner did not start or did not survive.
+        """
+        report = TaskReport(self.node, self.process)
+        if self._stopping:
+            return report.as_dict(None, 0.0)
+        began = time.monotonic()
+        try:
+            runner = self._ready_runner(report)
+            if runner is not None:
+                runner.send_row(row, blob)
+                if self._stopping:
+                    runner.request_stop()
+                self._collect(runner, report)
+        except RunnerDied as died:
+            self._runner = None
+            self._account_for(died.verdict, report)
+        except BaseException:
+            self._writer.abandon()
+            raise
+        chunk = self._writer.commit()
+        return report.as_dict(chunk, time.monotonic() - began)
+
+    def _ready_runner(self, report: TaskReport) -> Runner | None:
+        """The slot's runner, started if there is none. None: ``init()`` failed, see the report."""
+        if self._runner is not None:
+            return self._runner
+        self._signatures = {}
+        self._runner = runner = Runner(self._launch)
+        if self._stopping:
+            runner.kill()
+        for frame in runner.frames():
+            if frame.kind == wire.READY:
+                seconds = frame.json()["init_seconds"]
+                self._tell(
+                    {"started": runner.pid, "node": self.node, "process": self.process, "seconds": seconds}
+                )
+                return runner
+            report.init_error = frame.json()
+            with contextlib.suppress(RunnerDied):
+                for _ in runner.frames():
+                    pass
+            self._runner = None
+            return None
+        raise AssertionError("frames() ends by RunnerDied alone")
+
+    def _collect(self, runner: Runner, report: TaskReport) -> None:
+        append = self._writer.append
+        for kind, file, index, items, returned, rows, columns, crc, seconds, payload in runner.frames():
+            if kind == wire.RESULT:
+                record = Record(file, index, items, returned, rows, 0, len(payload), crc, seconds)
+                append(record, payload, self._signatures[columns])
+                report.succeed(file, index, items, returned, seconds)
+            elif kind == wire.COLUMNS:
+                self._signatures[columns] = payload.decode()
+            elif kind == wire.EMPTY:
+                append(Record(file, index, 0, 0, 0, 0, 0, 0, 0.0), b"", "")
+                report.empty.append((file, index))
+                report.last = (file, index)
+            elif kind == wire.FAILED:
+                self._fail(report, file, index, _known(items), json.loads(payload))
+            elif kind == wire.END:
+                report.whole = json.loads(payload)["whole"]
+                return
+
+    def _fail(self, report: TaskReport, file: int, index: int, items: int | None, failure: dict[str, Any]) -> None:
+        entry = {"key": (file, index), "items": items, "node": self.node, "process": self.process, **failure}
+        report.fail(entry)
+        self._tell({"failure": entry})
+
+    def _account_for(self, verdict: dict[str, Any], report: TaskReport) -> None:
+        """A runner died: blame the mini-batch under way, or ``init()``, or nobody."""
+        error, message = describe_death(verdict, self._launch)
+        failure = {
+            "phase": verdict["phase"],
+            "error": error,
+            "message": message,
+            "traceback": _user_stack(verdict["stack"], self._launch.package_root),
+            "retry": True,
+        }
+        if verdict["reason"] in ("asked", "orphaned", "terminated"):
+            report.died = {**failure, "charged": False}
+        elif verdict["phase"] == "start":
+            report.init_error = failure
+        else:
+            report.died = {**failure, "charged": True}
+            key = (verdict["file"], verdict["index"])
+            if verdict["phase"] in ("read", "run") and key != report.last:
+                self._fail(report, *key, _known(verdict["items"]), failure)
+
+    def stop(self) -> None:
+        """End the present row after its present mini-batch, and start no other. Any thread."""
+        self._stopping = True
+        runner = self._runner
+        if runner is not None:
+            runner.request_stop()
+
+    def kill(self) -> None:
+        """Kill the runner's whole tree. Any thread."""
+        self._stopping = True
+        runner = self._runner
+        if runner is not None:
+            runner.kill()
+
+    def finish(self) -> None:
+        """Begin the end of an idle slot: ``shutdown()`` is called in its runner."""
+        if self._runner is not None:
+            self._runner.finish()
+
+    def close(self) -> None:
+        """Wait until the runner is gone and close the segment."""
+        if self._runner is not None:
+            self._runner.wait()
+            self._runner = None
+        self._writer.close()
+
+
+def _known(items: int) -> int | None:
+    return None if items == UNKNOWN_ITEMS else items
+
+
+def describe_death(verdict: dict[str, Any], launch: Launch) -> tuple[str, str]:
+    """Name and explain a runner's end.
+
+    Returns
+    -------
+    error, message : str
+    """
+    phase, reason = verdict["phase"], verdict["reason"]
+    doing = {"start": "starting, importing or in init()", "read": "reading the mini-batch", "run": "in run()"}.get(
+        phase, f"in phase {phase}"
+    )
+    if reason == "timeout":
+        option = {"start": "init_timeout", "read": "read_timeout", "run": "run_invocation_timeout"}.get(phase, phase)
+        name = {"start": "InitTimeout", "read": "ReadTimeout", "run": "RunTimeout"}.get(phase, "Timeout")
+        limit = verdict["timeout"]
+        return name, f"still {doing} after {limit:g} s ({option}={limit:g}); its processes were killed"
+    if reason == "memory":
+        used, limit = verdict["memory"] / 2**20, verdict["memory_limit"] / 2**20
+        return "MemoryLimit", (
+            f"used {used:.0f} MiB while {doing}; runner_memory_limit allows {limit:.0f} MiB; its processes were killed"
+        )
+    if reason == "exit" and verdict["status"] is not None:
+        code = os.waitstatus_to_exitcode(verdict["status"])
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return "Crashed", f"the process was ended by {name} while {doing}"
+        return "ExitedEarly", f"the process exited with code {code} while {doing}"
+    return "RunnerLost", f"the process was lost ({reason}) while {doing}"
+
+
+def _user_stack(stack: str, package_root: str) -> str:
+    """The fault handler's text without frames of ours."""
+    ours = os.path.join(package_root, "daskbatch") + os.sep
+    return "\n".join(line for line in stack.splitlines() if ours not in line and '"<string>"' not in line)

@@ -1,0 +1,238 @@
+"""The bytes between a Dask worker and its runner.
+
+Downwards (work pipe): frames of two lengths, a JSON text and an Arrow blob.
+Upwards (result pipe): a fixed header and a payload. Beside the pipes lies one shared
+page: the runner writes there what it is doing, so that the supervisor can watch deadlines
+without a message per mini-batch, and the worker sets the stop flag there.
+
+Runs in the runner's interpreter too: standard library, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, MiniBatchSize, TableFormat
+
+__all__ = [
+    "COLUMNS",
+    "EMPTY",
+    "END",
+    "FAILED",
+    "IDLE",
+    "PAGE_SIZE",
+    "PHASE_NAMES",
+    "READ",
+    "READY",
+    "RESULT",
+    "RUN",
+    "SHUTDOWN",
+    "START",
+    "Frame",
+    "FrameReader",
+    "Page",
+    "PageState",
+    "anonymous_file",
+    "decode_row",
+    "encode_row",
+    "pack_frame",
+    "read_exactly",
+    "send_work",
+    "table_format",
+]
+
+# Frames upwards.
+READY = b"R"  # init() is done; payload: JSON {"init_seconds"}
+RESULT = b"O"  # one mini-batch succeeded; payload: its result
+EMPTY = b"N"  # a range without records: no run(), nothing to count
+FAILED = b"F"  # one try, or init(), failed; payload: JSON of the failure
+COLUMNS = b"C"  # the column signature that later results mean by their number
+END = b"E"  # the row is over; payload: JSON {"whole"}: false when the time budget or a stop cut it
+
+_HEADER = struct.Struct("<cIIIIIIIId")
+_LENGTHS = struct.Struct("<QQ")
+
+# Phases, as the shared page tells them.
+IDLE, START, READ, RUN, SHUTDOWN = range(5)
+PHASE_NAMES = ("idle", "start", "read", "run", "shutdown")
+
+PAGE_SIZE = 4096
+_STATE = struct.Struct("<dIIII")  # began, phase, file, index, items
+_STATE_AT = 8
+
+
+class PageState(NamedTuple):
+    """What a runner is doing."""
+
+    began: float
+    """``time.monotonic()`` at the beginning of the phase; the clock is one for the host."""
+    phase: int
+    file: int
+    index: int
+    items: int
+
+
+class Page:
+    """The shared page, over any writable buffer of `PAGE_SIZE` bytes."""
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+
+    def enter(self, phase: int, file: int = 0, index: int = 0, items: int = UNKNOWN_ITEMS) -> None:
+        """Runner: the phase begins now."""
+        _STATE.pack_into(self.buffer, _STATE_AT, time.monotonic(), phase, file, index, items)
+
+    def state(self) -> PageState:
+        """Supervisor: the present phase. May be torn; read twice before acting on it."""
+        return PageState(*_STATE.unpack_from(self.buffer, _STATE_AT))
+
+    def request_stop(self) -> None:
+        """Worker: end the row after the present mini-batch."""
+        self.buffer[0] = 1
+
+    def clear_stop(self) -> None:
+        """Worker: a new row may run."""
+        self.buffer[0] = 0
+
+    @property
+    def stop(self) -> bool:
+        """Whether the row is to end after the present mini-batch."""
+        return bool(self.buffer[0])
+
+
+class Frame(NamedTuple):
+    """One message of a runner."""
+
+    kind: bytes
+    file: int
+    index: int
+    items: int
+    returned: int
+    rows: int
+    columns: int
+    checksum: int
+    seconds: float
+    payload: bytes
+
+    def json(self) -> Any:
+        """The payload as JSON."""
+        return json.loads(self.payload)
+
+
+def pack_frame(
+    kind: bytes,
+    payload: bytes = b"",
+    file: int = 0,
+    index: int = 0,
+    items: int = 0,
+    returned: int = 0,
+    rows: int = 0,
+    columns: int = 0,
+    seconds: float = 0.0,
+) -> bytes:
+    """One frame, checksum included."""
+    head = _HEADER.pack(
+        kind, file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload), seconds
+    )
+    return head + payload
+
+
+class FrameReader:
+    """Cut the bytes of a result pipe into frames; a torn last frame stays unread."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterable[Frame]:
+        """Add `data`; yield the frames that are whole now."""
+        held = self._held
+        held += data
+        at, end, head = 0, len(held), _HEADER.size
+        try:
+            while end - at >= head:
+                kind, file, index, items, returned, rows, columns, length, crc, seconds = _HEADER.unpack_from(
+                    held, at
+                )
+                stop = at + head + length
+                if stop > end:
+                    break
+                payload = bytes(held[at + head : stop])
+                at = stop
+                yield Frame(kind, file, index, items, returned, rows, columns, crc, seconds, payload)
+        finally:
+            del held[:at]
+
+
+def encode_row(
+    mini_batches: Iterable[MiniBatch], budget: float, retries: Mapping[tuple[int, int], int]
+) -> bytes:
+    """A row of mini-batches with its time budget in seconds, as the runner reads it.
+
+    `retries` holds the failed tries so far of those that had any.
+    """
+    # For files the last five fields are defaults: leaving them out halves the bytes.
+    work = [batch[:3] if batch.stop == 0 else tuple(batch) for batch in mini_batches]
+    tries = [[*key, count] for key, count in retries.items()]
+    return json.dumps({"budget": budget, "work": work, "retries": tries}, separators=(",", ":")).encode()
+
+
+def decode_row(data: bytes) -> tuple[list[MiniBatch], float, dict[tuple[int, int], int]]:
+    """The inverse of `encode_row`."""
+    row = json.loads(data)
+    work = [MiniBatch(fields[0], fields[1], tuple(fields[2]), *fields[3:]) for fields in row["work"]]
+    return work, row["budget"], {(file, index): count for file, index, count in row["retries"]}
+
+
+def table_format(fields: Mapping[str, Any]) -> TableFormat:
+    """A `TableFormat` from its ``_asdict()`` after JSON."""
+    values = dict(fields)
+    values["size"] = MiniBatchSize(*values["size"])
+    for name in ("columns", "dtype"):
+        values[name] = tuple(tuple(pair) for pair in values[name])
+    return TableFormat(**values)
+
+
+def anonymous_file() -> int:
+    """A descriptor of a file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("daskbatch")
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def send_work(fd: int, message: bytes, blob: bytes | memoryview = b"") -> None:
+    """Write one downward frame whole."""
+    for part in (_LENGTHS.pack(len(message), len(blob)), message, blob):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def read_exactly(fd: int) -> tuple[bytes, bytes] | None:
+    """Read one downward frame; None at the end of the pipe."""
+    head = _read(fd, _LENGTHS.size)
+    if head is None:
+        return None
+    message_length, blob_length = _LENGTHS.unpack(head)
+    message = _read(fd, message_length)
+    blob = _read(fd, blob_length)
+    return None if message is None or blob is None else (message, blob)
+
+
+def _read(fd: int, length: int) -> bytes | None:
+    parts = []
+    while length:
+        part = os.read(fd, min(length, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)

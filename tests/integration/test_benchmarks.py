@@ -1,0 +1,40 @@
+"""Each benchmark runs at a tiny size and its contenders agree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("dispatch", ["daskbatch, files", "daskbatch, rows", "pool", "dask.bag"]),
+        ("tables", ["daskbatch", "pandas in a pool", "dask.dataframe"]),
+        ("images", ["daskbatch", "pool", "dask.bag"]),
+    ],
+)
+def test_comparison(name: str, lines: list[str]) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--small", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    starts = {line[:24].strip() for line in done.stdout.splitlines()}
+    assert set(lines) <= starts
+    assert "from the call to the first run()" in done.stdout
+
+
+def test_memory() -> None:
+    command = [sys.executable, str(BENCHMARKS / "memory.py"), "--small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [
+        ["rows", "100"],
+        ["rows", "1,000"],
+        ["files", "100"],
+        ["files", "1,000"],
+    ]

@@ -1,0 +1,64 @@
+"""Uses the public API as users do. It is type-checked, never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+import daskbatch
+
+
+class Model:
+    """A class: its constructor is ``init``."""
+
+    def __init__(self) -> None:
+        self.offset = 1
+
+    def run(self, mini_batch: list[str]) -> list[str]:
+        """Return one result a file."""
+        return [path + str(self.offset) for path in mini_batch]
+
+    def shutdown(self) -> None:
+        """Let the model go."""
+
+
+def double(mini_batch: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a row."""
+    return mini_batch * 2
+
+
+def use() -> None:
+    """Run it all three ways."""
+    run = daskbatch.run("score.py", "photos/*.png", output="out", mini_batch_size=10)
+    daskbatch.run(
+        "score.py",
+        ["a.csv", "b.csv"],
+        output="out",
+        mini_batch_size="1MB",
+        process_count_per_node=2,
+        error_threshold=-1,
+        run_invocation_timeout=1.5,
+        arguments=["--model", "m.keras"],
+        environment_variables={"OMP_NUM_THREADS": "1"},
+        progress=False,
+    )
+    daskbatch.run(Model, "photos", output="out")
+    daskbatch.run(double, "table.parquet", output="out", append_row_file_name="scores.parquet")
+    status: str = run.summary["status"]
+    frame: pd.DataFrame = run.to_pandas()
+    path: Path | None = run.output_file
+    failed: list[dict[str, object]] = run.failed_items()
+    print(status, frame, path, failed, daskbatch.__version__)
+
+
+def catch() -> None:
+    """Errors have a tree."""
+    try:
+        daskbatch.run("score.py", "data", output="out")
+    except daskbatch.InputError as error:
+        print(error)
+    except daskbatch.RunFailed as error:
+        print(error)
+    except daskbatch.DaskbatchError as error:
+        print(error)
