@@ -36,6 +36,7 @@ demo: $(VENV)/.demo-stamp
 
 lint: $(VENV)/.test-stamp
 	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 test: lint

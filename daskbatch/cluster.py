@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ __all__ = ["connect", "usable_cores"]
 
 _CONNECT_TIMEOUT = 10.0
 # Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
-_QUIET = "ERROR"
+_QUIET = logging.ERROR
 
 
 def usable_cores() -> int:
@@ -80,8 +81,8 @@ def _existing(scheduler: str) -> Iterator[Client]:
         )
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"no Dask scheduler answers at scheduler={scheduler!r} within {_CONNECT_TIMEOUT:g} s ({error}). Give an address "
-            "such as tls://host:8786 or the path of a scheduler file."
+            f"no Dask scheduler answers at scheduler={scheduler!r} within {_CONNECT_TIMEOUT:g} s ({error}). "
+            "Give an address such as tls://host:8786 or the path of a scheduler file."
         ) from error
     with client:
         yield client
@@ -109,7 +110,7 @@ def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
         for worker in cluster.workers.values():
             worker.http_server.stop()
         if not dashboard:
-            cluster.scheduler.http_server.stop()
+            cluster.scheduler.http_server.stop()  # type: ignore[union-attr]  # it is ours, and here
         with Client(cluster, set_as_default=False) as client:
             yield client
 
@@ -141,7 +142,7 @@ def _credentials(security: Security, folder: str) -> dict[str, str]:
     """Write the credentials where only this user reads them; name them as Dask's configuration does."""
     names = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
     for name, content in (
-        ("CA_FILE", security.tls_ca_file),
+        ("CA_FILE", vars(security)["tls_ca_file"]),
         *(
             (f"{role.upper()}__{part.upper()}", getattr(security, f"tls_{role}_{part}"))
             for role in ("scheduler", "worker", "client")

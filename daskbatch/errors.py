@@ -45,6 +45,10 @@ __all__ = [
 class DaskbatchError(Exception):
     """Base of all errors of daskbatch."""
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: in a notebook the message is what helps, not the way through this package."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(DaskbatchError):
     """Raised when an option, the entry script or the output folder is wrong, before anything starts."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import InputError
 from daskbatch.store.footers import Group, cut_row_groups
-from daskbatch.store.inputs_text import is_scanned, is_stream
+from daskbatch.store.inputs_text import is_scanned, is_stream, record_scanner
 from daskbatch.types import NO_ROW, OPEN_END, MiniBatch, MiniBatchSize, TableFormat
 
 if TYPE_CHECKING:
@@ -70,12 +70,11 @@ def cut_text(entries: Iterable[list[Any]], table: TableFormat) -> Iterator[MiniB
             yield from _mini_batches(file, count(), range(0, size, step), stops, repeat(NO_ROW), entry)
 
 
-def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Iterator[MiniBatch]:
+def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Generator[MiniBatch, None, int]:
     """Exact ranges of one file. Returns the rows before the next file, or `NO_ROW`."""
     from daskbatch.store.scan import QuoteNeverClosed
 
-    index = count()
-    records = open_start = open_row = end = 0
+    index = records = open_start = open_row = end = 0
     before = -1
     try:
         for starts, ends in _records(entry[0], table):
@@ -91,18 +90,20 @@ def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Itera
                     befores = befores[1:]
                 open_start, open_row = begins[-1], numbers[-1]
                 rows = repeat(NO_ROW) if row == NO_ROW else [row + number for number in numbers]
-                yield from _mini_batches(file, index, begins, befores, rows, entry) if befores else ()
+                numbered = range(index, index + len(befores))
+                yield from _mini_batches(file, numbered, begins, befores, rows, entry)
+                index += len(befores)
             records += len(starts)
             before, end = int(starts[-1]), int(ends[-1])
     except OSError:
         # Whoever reads it meets the same error, as the failure of this mini-batch alone.
-        yield from _mini_batches(file, [next(index)], [end], [entry[1]], [NO_ROW], entry)
+        yield from _mini_batches(file, [index], [end], [entry[1]], [NO_ROW], entry)
         return NO_ROW
     except QuoteNeverClosed as error:
         raise InputError(f"inputs: {entry[0]}: {error}. Next: correct the file.") from error
     if records:
         here = NO_ROW if row == NO_ROW else row + open_row
-        yield from _mini_batches(file, [next(index)], [open_start], [end], [here], entry)
+        yield from _mini_batches(file, [index], [open_start], [end], [here], entry)
     return NO_ROW if row == NO_ROW else row + records
 
 
@@ -118,11 +119,8 @@ def _cuts(starts: Places, records: int, before: int, size: MiniBatchSize) -> Pla
 
 def _records(path: str, table: TableFormat) -> Iterator[tuple[Places, Places]]:
     """Starts and ends of a file's records, header left out, block by block; no empty ones."""
-    from daskbatch.store.scan import RecordScanner
-
-    json = table.format == "jsonl"
-    scanner = RecordScanner(quotes=table.multi_line and not json, separator=table.separator, json=json)
-    header = table.header and not json
+    scanner = record_scanner(table)
+    header = table.header and table.format == "csv"
     with open(path, "rb", buffering=0) as file:
         block = b"-"
         while block:
@@ -138,17 +136,19 @@ def cut_parquet(entries: Iterable[list[Any]], size: MiniBatchSize) -> Iterator[M
     """Whole row groups, and slices of large ones."""
     row = 0
     for file, (path, file_size, mtime_ns, groups) in enumerate(entries):
-        index = count()
+        index = 0
         for cut in cut_row_groups((_group(group) for group in groups), size):
             starts = range(0, cut.rows, cut.step)
             stops = chain(range(cut.step, cut.rows, cut.step), (cut.rows,))
             rows = range(row, row + cut.rows, cut.step)
+            numbered = range(index, index + len(starts))
             fields = zip(
-                repeat(file), index, repeat((path,)), repeat(cut.unit), starts, stops, rows,
+                repeat(file), numbered, repeat((path,)), repeat(cut.unit), starts, stops, rows,
                 repeat(file_size), repeat(mtime_ns),
             )  # fmt: skip
             yield from map(MiniBatch._make, fields)
             row += cut.rows
+            index += len(starts)
 
 
 def _group(pair: list[int]) -> Group:

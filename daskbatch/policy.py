@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 __all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "Limits", "is_final", "row_length"]
@@ -11,6 +11,7 @@ __all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "Limits", "is_final", "row_
 FIRST_MINI_BATCHES = 20
 """Unless thresholds are given, a run whose first mini-batches all fail is taken to be wrong as a whole."""
 
+_FIRST_KNOWN = 10_000  # keys kept in case most of the first ranges hold no record
 _ROWS_PER_SLOT_LEFT = 3
 _UNMEASURED_ROW = 32
 _LONGEST_ROW = 10_000
@@ -65,42 +66,49 @@ class Limits:
 class FirstMiniBatches:
     """Have the mini-batches of lowest index all failed, whatever the others did?"""
 
+    order: list[tuple[int, int]] = field(default_factory=list)
+    """The input's first keys, in its order."""
     outcome: dict[tuple[int, int], bool | None] = field(default_factory=dict)
     """Key to True (succeeded), False (finally failed) or None (no record in it)."""
-    order: list[tuple[int, int]] = field(default_factory=list)
-    """Keys in the input's order, as far as they are known; never more than are needed."""
     decided: bool = False
     """Nothing can change the answer any more: one of the first has succeeded."""
 
     def expect(self, key: tuple[int, int]) -> None:
         """`key` is next in the input's order."""
-        if not self.decided and len(self.order) - self._empty() < FIRST_MINI_BATCHES:
+        if not self.decided and len(self.order) < _FIRST_KNOWN:
             self.order.append(key)
 
-    def _empty(self) -> int:
-        return sum(1 for key in self.order if self.outcome.get(key, True) is None)
-
     def settle(self, key: tuple[int, int], outcome: bool | None) -> None:
-        """The final outcome of `key` is known. The mini-batches of a stream are first heard of here."""
+        """The final outcome of `key` is known."""
         if self.decided:
             return
+        place = bisect_left(self.order, key)
+        if place == len(self.order) or self.order[place] != key:
+            if key[1] == 0 or len(self.order) >= _FIRST_KNOWN:
+                return  # too far back to be one of the first
+            self.order.insert(place, key)  # the mini-batches of a stream are first heard of here
         self.outcome[key] = outcome
-        if key[1] and self.order and key < self.order[-1] and key not in self.order:
-            insort(self.order, key)
+        if outcome and self._rank(place) < FIRST_MINI_BATCHES:
+            self._decide()
+
+    def _rank(self, place: int) -> int:
+        """How many mini-batches with records, as far as is known, come before `place`."""
+        return place - sum(1 for key in self.order[:place] if self.outcome.get(key, True) is None)
+
+    def _decide(self) -> None:
+        self.decided = True
+        self.order.clear()
+        self.outcome.clear()
 
     def all_failed(self, exhausted: bool) -> bool:
         """Whether the first `FIRST_MINI_BATCHES` (all if fewer and `exhausted`) have finally failed."""
-        if self.decided:
-            return False
         failed = 0
         for key in self.order:
-            if key not in self.outcome:
+            outcome = self.outcome.get(key, "open")
+            if outcome == "open":
                 return False
-            outcome = self.outcome[key]
             if outcome:
-                self.decided = True
-                self.outcome.clear()
-                self.order.clear()
+                self._decide()
                 return False
             failed += outcome is False
             if failed == FIRST_MINI_BATCHES:
@@ -108,9 +116,7 @@ class FirstMiniBatches:
         return exhausted and failed > 0
 
 
-def row_length(
-    budget: float, seconds_each: float | None, left: int, slots: int, longest: int = _LONGEST_ROW
-) -> int:
+def row_length(budget: float, seconds_each: float | None, left: int, slots: int, longest: int = _LONGEST_ROW) -> int:
     """How many mini-batches the next task should hold.
 
     Parameters

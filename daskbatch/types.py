@@ -37,7 +37,7 @@ class MiniBatch(NamedTuple):
 
     file: int
     """Number of the (first) file in the input's order, from 0."""
-    index: int
+    index: int  # type: ignore[assignment]
     """Place among the mini-batches of that file, from 0. Always 0 for files."""
     paths: tuple[str, ...]
     """Absolute paths. One path for a table."""
@@ -101,7 +101,7 @@ class Record(NamedTuple):
     """What became of one mini-batch, as the index of a segment chunk keeps it."""
 
     file: int
-    index: int
+    index: int  # type: ignore[assignment]
     items: int
     """Items that went in; 0 for a range without records."""
     returned: int
@@ -125,11 +125,11 @@ class Chunk(NamedTuple):
     """File name within the segments folder."""
     offset: int
     """First byte of the first payload."""
-    index: int
+    index: int  # type: ignore[assignment]
     """First byte of the index."""
     end: int
     """Byte after the index."""
-    count: int
+    count: int  # type: ignore[assignment]
     """Records in the index."""
     checksum: int
     """CRC-32 of the index."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -73,10 +74,22 @@ def test_all_is_declared_and_sorted(path: Path) -> None:
     assert len(names) == len(set(names))
 
 
+def for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker reads."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not for_types_only(child):
+            yield from running_nodes(child)
+
+
 def imported(path: Path) -> set[str]:
-    """Absolute names of the modules that a file imports, anywhere in it."""
+    """Absolute names of the modules that a file imports when it runs, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in running_nodes(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -155,7 +168,7 @@ def test_every_imported_package_is_required() -> None:
     distributions = packages_distributions()
     names = {name.split(".")[0] for path in MODULES for name in imported(path)} - {"daskbatch", ""}
     third_party = {name for name in names if name not in sys.stdlib_module_names} - LAZY_EXTRAS
-    allowed = required("options", "install_requires") | {"fsspec"}  # fsspec: s3fs pins its own
+    allowed = required("options", "install_requires") | {"fsspec", "tornado"}  # s3fs and distributed choose these
     for name in third_party:
         owners = {owner.lower().replace("_", "-") for owner in distributions.get(name, [name])}
         assert owners & allowed, f"daskbatch imports {name}, which setup.cfg does not require"

@@ -81,7 +81,8 @@ class FileDataset:
         """
         from daskbatch.graph import as_bag
 
-        return as_bag(self.spec(mini_batch_size))
+        bag: dask.bag.Bag = as_bag(self.spec(mini_batch_size))
+        return bag
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,9 @@ class TabularDataset:
             Where the input is missing, empty, unreadable, or its files do not go together.
         """
         if self.collection is not None:
-            return self.collection
+            frame: dask.dataframe.DataFrame = self.collection
+            return frame
         from daskbatch.graph import as_dataframe
 
-        return as_dataframe(self.spec(mini_batch_size))
+        made: dask.dataframe.DataFrame = as_dataframe(self.spec(mini_batch_size))
+        return made

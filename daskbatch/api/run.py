@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -45,7 +46,9 @@ class Run:
         """
         path = Path(output, RUN_SUMMARY)
         if not path.is_file():
-            raise UsageError(f"{os.fspath(output)!r} holds no {RUN_SUMMARY}. Give the output folder of a run that has ended.")
+            raise UsageError(
+                f"{os.fspath(output)!r} holds no {RUN_SUMMARY}. Give the output folder of a run that has ended."
+            )
         return cls(Path(output), json.loads(path.read_text()))
 
     @property
@@ -104,8 +107,8 @@ def run(
     Parameters
     ----------
     entry : path, function or class
-        A Python script with ``run(mini_batch)`` and, if it likes, ``init()`` and ``shutdown()``; or a function, which is
-        ``run``; or a class, whose constructor is ``init``.
+        A Python script with ``run(mini_batch)`` and, if it likes, ``init()`` and ``shutdown()``; or a function, which
+        is ``run``; or a class, whose constructor is ``init``.
     inputs : path, list of paths, dataset or dask dataframe
         Files, folders and globs. Or a `FileDataset`, a `TabularDataset`, a Dask dataframe.
     output : path
@@ -180,7 +183,7 @@ def run(
     spec = make_spec(entry, given, output=output, **options)
     check_output(spec)
     if listeners is None:
-        listeners = default_listeners(spec.output, quiet=not progress)
+        listeners = default_listeners(spec.output, quiet=not progress, ending_traceback=False)
     summary = execute(spec, listeners, client, collection)
     return Run(Path(spec.output), summary)
 
@@ -195,16 +198,17 @@ def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
     """
     if isinstance(inputs, (FileDataset, TabularDataset)):
         for name, value in inputs.options().items():
-            if name in options and options[name] != value:  # type: ignore[literal-required]
-                raise UsageError(f"{name}={options[name]!r} differs from the dataset's own {name}={value!r}. Leave one out.")  # type: ignore[literal-required]
+            given = options.get(name, value)
+            if given != value:
+                raise UsageError(f"{name}={given!r} differs from the dataset's own {name}={value!r}. Leave one out.")
             options[name] = value  # type: ignore[literal-required]
         collection = getattr(inputs, "collection", None)
         return (None, collection) if collection is not None else (inputs.paths, None)
     if hasattr(inputs, "__dask_graph__"):
         if not hasattr(inputs, "to_delayed") or not hasattr(inputs, "columns"):
             raise UsageError(
-                f"inputs must be paths or a Dask dataframe, got a Dask {type(inputs).__name__}. Turn it into a dataframe, or "
-                "write it to files first."
+                f"inputs must be paths or a Dask dataframe, got a Dask {type(inputs).__name__}. Turn it into a "
+                "dataframe, or write it to files first."
             )
         return None, inputs
     return inputs, None
@@ -255,13 +259,15 @@ def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpac
         spec = make_spec(entry, given, output=folder, **options)
         plan = make_plan(spec.input, Path(folder, "plan.jsonl"))
         with own_script(spec, spec.entry.source_directory) as script:
-            attempts = Attempts(script, plan.table, suffix_of(spec.append_row_file_name), spec.output_action)
-            batch, value = nth_mini_batch(plan, attempts, mini_batch)
+            suffix = suffix_of(spec.append_row_file_name)
+            attempts = Attempts(script, plan.table, suffix, spec.output_action)
+            with contextlib.closing(attempts):
+                batch, value = nth_mini_batch(plan, attempts, mini_batch)
             script.init()
             began = time.perf_counter()
             result = attempts.run(batch, value)
             seconds = time.perf_counter() - began
             payload = attempts.format(result)
             script.shutdown()
-        text = describe_trial(plan, batch, value, result, payload, seconds)
+        text = describe_trial(plan, batch, value, result, payload, seconds, suffix)
         return TryResult(value, result, payload.data, seconds, text)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
-
-from distributed import Client
+from typing import TYPE_CHECKING, Any
 
 import daskbatch
 from daskbatch.errors import UsageError
 from daskbatch.plan import Plan, read_plan
 from daskbatch.spec import RunSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["ask_workers"]
 
@@ -30,13 +31,15 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
         client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT)
     except TimeoutError:
         raise UsageError(
-            f"the Dask cluster {client.scheduler.address} has no worker after {_WORKERS_TIMEOUT:g} s. Start workers, or "
-            "scale the cluster, then run again."
+            f"the Dask cluster has no worker after {_WORKERS_TIMEOUT:g} s. Start workers, or scale the cluster, then run "
+            "again."
         ) from None
     token = os.path.join(spec.output, ".daskbatch", "plan.jsonl")
     first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])
     readable = [path for path in (spec.entry.script, *first) if path is not None]
-    answers = client.run(_ask, spec.output, token if os.path.exists(token) else spec.output, readable, on_error="return")
+    if not os.path.exists(token):
+        token = spec.output
+    answers = client.run(_ask, spec.output, token, readable, on_error="return")
     for worker, answer in answers.items():
         if isinstance(answer, ModuleNotFoundError):
             raise UsageError(
@@ -51,13 +54,14 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
 def _judge(worker: str, answer: dict[str, Any], spec: RunSpec) -> None:
     if answer["daskbatch"] != daskbatch.__version__:
         raise UsageError(
-            f"worker {worker} has daskbatch {answer['daskbatch']}, this is {daskbatch.__version__}. Install the same version."
+            f"worker {worker} has daskbatch {answer['daskbatch']}, this is {daskbatch.__version__}. Install the same "
+            "version."
         )
     python = ".".join(platform.python_version_tuple()[:2])
     if spec.entry.pickled is not None and answer["python"] != python:
         raise UsageError(
-            f"worker {worker} runs Python {answer['python']}, this is {python}: a function or class cannot travel between "
-            "them. Put it into an entry script, or use the same Python."
+            f"worker {worker} runs Python {answer['python']}, this is {python}: a function or class cannot travel "
+            "between them. Put it into an entry script, or use the same Python."
         )
     if answer["problem"]:
         raise UsageError(

@@ -152,9 +152,7 @@ class Books:
         self._enter_final(batch, failure, tries, report)
         return None
 
-    def _enter_final(
-        self, batch: MiniBatch, failure: Mapping[str, Any], tries: int, report: Mapping[str, Any]
-    ) -> None:
+    def _enter_final(self, batch: MiniBatch, failure: Mapping[str, Any], tries: int, report: Mapping[str, Any]) -> None:
         items = failure["items"] if failure["items"] is not None else count_items(batch)
         self.failed += 1
         self.items_failed += 1 if items is None else items

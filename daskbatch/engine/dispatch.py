@@ -90,7 +90,7 @@ class Dispatcher:
         exact: bool,
         name: str,
         tell: Callable[[Event], None],
-        partitions: Mapping[int, Future],
+        partitions: Mapping[int, Future[Any]],
         inbox: queue.SimpleQueue[Any],
     ) -> None:
         self._client = client
@@ -106,7 +106,7 @@ class Dispatcher:
         self._inbox = inbox
         self._places = Places(client, spec, name, tell)
         self._returned: deque[MiniBatch] = deque()
-        self._tasks: dict[Future, _Task] = {}
+        self._tasks: dict[Future[Any], _Task] = {}
         self._taken = 0
         self._sent = 0
         self._seconds_each: float | None = None
@@ -242,9 +242,7 @@ class Dispatcher:
             self._initialised = True
             self.first_start = self.first_start or time.monotonic()
             self._tell(
-                RunnerStarted(
-                    time.time(), message["node"], message["process"], message["started"], message["seconds"]
-                )
+                RunnerStarted(time.time(), message["node"], message["process"], message["started"], message["seconds"])
             )
 
     def _receive_signal(self, number: int) -> None:
@@ -262,7 +260,7 @@ class Dispatcher:
         else:
             self._deadline.at = time.monotonic()
 
-    def _receive_task(self, future: Future, task: _Task) -> None:
+    def _receive_task(self, future: Future[Any], task: _Task) -> None:
         if future.status != "finished":
             self._receive_loss(future, task)
             return
@@ -300,7 +298,7 @@ class Dispatcher:
         """Mini-batches of a stream beyond the one that its descriptor counted for."""
         return max(0, done - len(row)) if row[0].stop == OPEN_END and not self._exact else 0
 
-    def _receive_loss(self, future: Future, task: _Task) -> None:
+    def _receive_loss(self, future: Future[Any], task: _Task) -> None:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
         error = future.exception() if future.status == "error" else None
         future.release()
@@ -347,7 +345,8 @@ class Dispatcher:
 
     def _look_for_workers(self) -> None:
         for place in self._places.refresh():
-            self._tell(Notice(time.time(), f"worker {place.address} is gone; its mini-batches run elsewhere", "WARNING"))
+            text = f"worker {place.address} is gone; its mini-batches run elsewhere"
+            self._tell(Notice(time.time(), text, "WARNING"))
             self._cancel(place)
 
     # How it ends

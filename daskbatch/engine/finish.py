@@ -31,7 +31,8 @@ def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -
     if spec.output_action == "summary_only":
         return None, stop
     if stop is None and not books.items:
-        stop = Stop(errors.NoResult, "run() returned no item for any mini-batch; output_action=summary_only allows that")
+        why = "run() returned no item for any mini-batch; output_action=summary_only allows that"
+        stop = Stop(errors.NoResult, why)
     if not books.items:
         return None, stop
     if stop is not None and issubclass(stop.error, errors.MultiLineText):

@@ -72,7 +72,7 @@ class RunFolder:
         """
         digest, total = hashlib.sha256(), 0
         for folder, folders, names in os.walk(source):
-            folders[:] = sorted(name for name in folders if name not in _NOT_SOURCE and not self._is_output(folder, name))
+            folders[:] = sorted(set(folders).difference(self._ignore(folder, folders)))
             for name in sorted(names):
                 path = Path(folder, name)
                 if not path.is_file():
@@ -80,8 +80,8 @@ class RunFolder:
                 total += path.stat().st_size
                 if total > _SOURCE_LIMIT:
                     raise EntryScriptError(
-                        f"source_directory {source!r} holds more than {_SOURCE_LIMIT >> 20} MiB. It is copied for the workers: "
-                        "keep code there, and pass models and data by path in the arguments."
+                        f"source_directory {source!r} holds more than {_SOURCE_LIMIT >> 20} MiB. It is copied for the "
+                        "workers: keep code there, and pass models and data by path in the arguments."
                     )
                 digest.update(os.fsencode(path.relative_to(source)) + b"\0")
                 digest.update(hashlib.sha256(path.read_bytes()).digest())

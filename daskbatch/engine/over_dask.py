@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Future
-
 from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.dispatch import LEASE, Dispatcher
 from daskbatch.worker.plugin import PluginSettings
 
 if TYPE_CHECKING:
+    from distributed import Client, Future
+
     from daskbatch.engine.run import _Run
 
 __all__ = ["run_over_dask"]
@@ -69,7 +69,7 @@ def run_over_dask(run: _Run) -> None:
                 future.release()
 
 
-def _submit(client: Client, collection: Any) -> dict[int, Future]:
+def _submit(client: Client, collection: Any) -> dict[int, Future[Any]]:
     """Submit a Dask dataframe's graph once, whole.
 
     Cut into windows a shuffle would read its input many times over. Its memory is Dask's affair.

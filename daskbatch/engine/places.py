@@ -6,14 +6,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distributed import Client
-from distributed.comm import get_address_host
+from distributed.comm.addressing import get_address_host
 
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
 from daskbatch.worker.plugin import assign_slots
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Place", "Places"]
 

@@ -71,9 +71,7 @@ def execute(
 class _Run:
     """The run's phases and what they hand on."""
 
-    def __init__(
-        self, spec: RunSpec, listeners: Sequence[Listener], client: Client | None, collection: Any
-    ) -> None:
+    def __init__(self, spec: RunSpec, listeners: Sequence[Listener], client: Client | None, collection: Any) -> None:
         self.spec = spec
         self.listeners = listeners
         self.client = client
@@ -99,9 +97,7 @@ class _Run:
             except BaseException:
                 self._take_back()
                 raise
-            limits = Limits(
-                self.spec.error_threshold, self.spec.allowed_failed_count, self.spec.allowed_failed_percent
-            )
+            limits = Limits(self.spec.error_threshold, self.spec.allowed_failed_count, self.spec.allowed_failed_percent)
             self.books = Books(limits, self.spec.run_max_try, self.ledger, self.tell)
             with contextlib.closing(self.ledger):
                 try:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daskbatch.engine.books import Books
+from daskbatch.engine.books import Books, Stop
 from daskbatch.errors import InitFailed
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.segments import SegmentWriter
-from daskbatch.types import MiniBatch, Record, TableFormat
-from daskbatch.worker.attempt import Attempts, failure_of, parts_of
+from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record, TableFormat
+from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
 from daskbatch.worker.entry import configure
 from daskbatch.worker.script import Script, load_object, load_script
 from daskbatch.worker.task_report import TaskReport
@@ -52,14 +52,13 @@ def run_serially(
     work : callable
         Called after each mini-batch, for progress.
     """
-    from daskbatch.engine.books import Stop
-
     with own_script(spec, source) as script:
         try:
             script.init()
         except Exception as error:
             failure = failure_of(error, "start")
-            books.stop = Stop(InitFailed, f"init() failed ({failure['error']}: {failure['message']})", failure["traceback"])
+            why = f"init() failed ({failure['error']}: {failure['message']})"
+            books.stop = Stop(InitFailed, why, failure["traceback"])
             return
         attempts = Attempts(script, table, suffix_of(spec.append_row_file_name), spec.output_action)
         writer = SegmentWriter(segments, "serial")
@@ -75,6 +74,7 @@ def run_serially(
                     work()
             books.exhausted = True
         finally:
+            attempts.close()
             writer.close()
             script.shutdown()
 
@@ -84,7 +84,11 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
     due = deque([batch])
     while due and books.stop is None:
         due.popleft()
-        answer = attempts.attempt(batch, books.retries_of([batch]).get(batch.key, 0))
+        try:
+            answer = attempts.attempt(batch, books.retries_of([batch]).get(batch.key, 0))
+        except SystemExit as error:  # in a runner it ends the process, which fails the try
+            exited = ChildProcessError(f"run() ended the process: exit status {error.code!r}")
+            answer = Answer(UNKNOWN_ITEMS, failure={**failure_of(exited, "run"), "error": "ExitedEarly"})
         if answer.ended:
             return False
         report = TaskReport(_NODE, _PROCESS)
@@ -94,8 +98,6 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
             writer.append(Record(*batch.key, answer.items, returned, rows, 0, 0, 0, answer.seconds), data, columns)
             report.succeed(*batch.key, answer.items, returned, answer.seconds)
         elif answer.failure is not None:
-            from daskbatch.types import UNKNOWN_ITEMS
-
             items = None if answer.items == UNKNOWN_ITEMS else answer.items
             report.fail({"key": batch.key, "items": items, **answer.failure})
         else:

@@ -33,11 +33,13 @@ def nth_mini_batch(plan: Plan, attempts: Attempts, number: int) -> tuple[MiniBat
             if seen == number:
                 return batch, value
             seen += 1
-    raise UsageError(f"mini_batch must be a number from 0 to {seen - 1}, got {number}: the input has {seen} mini-batches.")
+    raise UsageError(
+        f"mini_batch must be a number from 0 to {seen - 1}, got {number}: the input has {seen} mini-batches."
+    )
 
 
 def describe_trial(
-    plan: Plan, batch: MiniBatch, value: Any, result: Any, payload: Payload, seconds: float
+    plan: Plan, batch: MiniBatch, value: Any, result: Any, payload: Payload, seconds: float, suffix: str
 ) -> str:
     """What a person wants to see."""
     noun = "rows" if plan.table else "files"
@@ -49,6 +51,7 @@ def describe_trial(
     missing = len(value) - payload.returned
     if missing > 0:
         lines.append(f"  {missing} {noun} would count as failed: fewer elements came back than went in")
-    shown = repr(result) if not payload.data or payload.data[:4] == b"\xff\xff\xff\xff" else payload.data.decode("utf-8", "replace")
+    is_text = payload.data and suffix != ".parquet"
+    shown = payload.data.decode("utf-8", "replace") if is_text else repr(result)
     lines.append(shown[:_SHOWN].rstrip("\n") + (" ..." if len(shown) > _SHOWN else ""))
     return "\n".join(lines)

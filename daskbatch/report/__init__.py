@@ -29,7 +29,9 @@ class Ending:
             self.text = ending_text(event, self._output)
 
 
-def default_listeners(output: str, *, quiet: bool = False, json: bool = False) -> list[Listener]:
+def default_listeners(
+    output: str, *, quiet: bool = False, json: bool = False, ending_traceback: bool = True
+) -> list[Listener]:
     """Return all that listen to a run, in the order in which they are told.
 
     Parameters
@@ -40,11 +42,13 @@ def default_listeners(output: str, *, quiet: bool = False, json: bool = False) -
         No bar and no lines.
     json
         Events go to stdout, and there is no bar either.
+    ending_traceback
+        Whether the console ends with the traceback that stopped the run.
     """
     listeners: list[Listener] = [SummaryFiles(output), LogFiles(output), ResourceLog(output)]
     if json:
         listeners.append(JsonLines())
     elif not quiet:
         # Last, so that the files it names at the end are there.
-        listeners.append(Console())
+        listeners.append(Console(ending_traceback=ending_traceback))
     return listeners

@@ -30,9 +30,14 @@ class Console:
         Where to; None: stderr, as stdout is for results.
     live
         Whether to draw a bar; None: on a terminal and in a notebook.
+    ending_traceback
+        Whether to end with the traceback that stopped the run; not where an exception shows it.
     """
 
-    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, live: bool | None = None, *, ending_traceback: bool = True
+    ) -> None:
+        self._ending_traceback = ending_traceback
         self._stream = sys.stderr if stream is None else stream
         self._live = (self._stream.isatty() or _in_notebook()) if live is None else live
         self._bar: Any = None
@@ -68,7 +73,8 @@ class Console:
             case RunFinished():
                 self._close_bar()
                 shown = (event.traceback or "").strip() in self._shown
-                self._write(ending_text(event, self._output, with_traceback=not shown))
+                with_traceback = self._ending_traceback and not shown
+                self._write(ending_text(event, self._output, with_traceback=with_traceback))
             case _:
                 pass
 

@@ -12,7 +12,8 @@ from daskbatch.errors import MiniBatchError
 from daskbatch.store.inputs_csv import CsvParser
 from daskbatch.store.inputs_json import JsonParser
 from daskbatch.store.inputs_parquet import ParquetFileReader
-from daskbatch.store.inputs_text import Piece, TextFile, TextStream, reads_as_utf8
+from daskbatch.store.inputs_stream import TextStream
+from daskbatch.store.inputs_text import Piece, TextFile, reads_as_utf8
 from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
 if TYPE_CHECKING:

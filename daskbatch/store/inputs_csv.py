@@ -67,7 +67,7 @@ def refuse_missing(rows: Any, table: TableFormat, path: str) -> None:
             row = pc.index(column.is_null(), True).as_py()
             better = "string"
             if declared != "bool":
-                largest = pc.max(pc.abs(column.cast("float64"))).as_py()
+                largest = pc.max(pc.abs(column.cast("float64", safe=False))).as_py()
                 better = "float64" if largest is None or largest < 2**53 else "string"
             what = f"a missing value (record {row + 1} of the mini-batch)"
             raise misfit(table, path, name, declared, what, better)

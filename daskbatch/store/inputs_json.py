@@ -103,7 +103,7 @@ class JsonParser:
                 plain = float(plain)
             if pa.types.is_timestamp(declared):
                 return pa.scalar(value, pa.string()).cast(declared)
-            if _unknown_keys(plain, declared) or isinstance(plain, bool) != pa.types.is_boolean(declared):
+            if not _fits(plain, declared):
                 raise ValueError
             return pa.scalar(plain, declared)
         except (ValueError, TypeError, OverflowError, pa.ArrowException):
@@ -132,13 +132,22 @@ def _text(value: Any) -> str:
     return json.dumps(_plain(value), ensure_ascii=False)
 
 
-def _unknown_keys(value: Any, declared: Any) -> bool:
-    """Whether an object, at any depth, has keys that its type has not: Arrow would drop them."""
+def _fits(value: Any, declared: Any) -> bool:
+    """Whether Arrow would keep all of the value: it drops unknown keys and cuts 1.5 to 1 without a word."""
     import pyarrow as pa
 
-    if isinstance(value, list) and pa.types.is_list(declared):
-        return any(_unknown_keys(item, declared.value_type) for item in value)
-    if isinstance(value, dict) and pa.types.is_struct(declared):
-        types = {declared.field(i).name: declared.field(i).type for i in range(declared.num_fields)}
-        return any(key not in types or _unknown_keys(item, types[key]) for key, item in value.items())
-    return False
+    kinds = pa.types
+    if value is None:
+        return True
+    if kinds.is_struct(declared):
+        types = {declared.field(place).name: declared.field(place).type for place in range(declared.num_fields)}
+        return isinstance(value, dict) and all(key in types and _fits(item, types[key]) for key, item in value.items())
+    if kinds.is_list(declared):
+        return isinstance(value, list) and all(_fits(item, declared.value_type) for item in value)
+    if kinds.is_boolean(declared) or isinstance(value, bool):
+        return kinds.is_boolean(declared) and isinstance(value, bool)
+    if kinds.is_integer(declared):
+        return isinstance(value, int)
+    if kinds.is_string(declared):
+        return isinstance(value, str)
+    return not isinstance(value, (dict, list))

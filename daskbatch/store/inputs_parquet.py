@@ -64,7 +64,8 @@ class ParquetFileReader:
 
     def _rows(self, mini_batch: MiniBatch) -> Any:
         unit, start, stop = mini_batch.unit, mini_batch.start, mini_batch.stop
-        groups, rows = [], 0
+        groups: list[int] = []
+        rows = 0
         while rows < stop and unit + len(groups) < self._file.num_row_groups:
             rows += self._file.metadata.row_group(unit + len(groups)).num_rows
             groups.append(unit + len(groups))

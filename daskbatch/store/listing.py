@@ -111,7 +111,17 @@ class _Pattern:
         return frozenset(places)
 
     def step(self, places: frozenset[int], name: bytes) -> frozenset[int]:
-        """Where the pattern stands after `name`; nowhere: nothing below matches."""
+        """Where the pattern stands after the folder `name`; nowhere: nothing below matches."""
+        return self._closed(self._after(places, name))
+
+    def takes(self, places: frozenset[int], name: bytes) -> bool:
+        """Whether the file `name` matches. A ``**`` behind a name asks for a folder of that name."""
+        after = self._after(places, name)
+        return self.end in after or any(
+            self._parts[place] is None and place + 1 == self.end for place in after & places
+        )
+
+    def _after(self, places: frozenset[int], name: bytes) -> set[int]:
         text = os.fsdecode(name)
         hidden = text.startswith(".")
         after = set()
@@ -123,7 +133,7 @@ class _Pattern:
                 after.add(place)
             elif part.match(text):
                 after.add(place + 1)
-        return self._closed(after)
+        return after
 
 
 def _names(folder: bytes, hidden: bool) -> list[bytes]:
@@ -168,9 +178,9 @@ def _below(
             else:
                 yield prefix + name, mark
             continue
-        after = pattern.step(places, name)
-        if is_folder and after:
+        if not is_folder:
+            if pattern.takes(places, name):
+                yield prefix + name, underscored
+        elif after := pattern.step(places, name):
             inner = None if pattern.end in after else pattern
             yield from _below(prefix + name, inner, after, underscored, (*above, here))
-        elif not is_folder and pattern.end in after:
-            yield prefix + name, underscored

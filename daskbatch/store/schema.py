@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daskbatch.errors import InputError, SchemaError
+from daskbatch.errors import InputError, MiniBatchError
 from daskbatch.store.inputs_csv import MISSING, decoded, header_names, multi_line_message, names_differ
-from daskbatch.store.inputs_text import open_text, text_is_utf8
+from daskbatch.store.inputs_text import open_text, record_scanner, text_is_utf8
 from daskbatch.store.inputs_types import USER_TYPES, arrow_type, dtype_hint, plain_name
 from daskbatch.store.schema_json import json_schema
 from daskbatch.types import TableFormat
@@ -75,7 +75,7 @@ def sample_text(paths: Sequence[str], table: TableFormat) -> Sample:
     for path in paths:
         try:
             heads.append(_head(path, table))
-        except SchemaError as error:
+        except MiniBatchError as error:
             raise InputError(str(error)) from error
         except OSError as error:
             raise InputError(f"inputs: {path} cannot be read: {error.strerror or error}.") from error
@@ -87,9 +87,7 @@ def sample_text(paths: Sequence[str], table: TableFormat) -> Sample:
     return Sample(apply_dtype(columns, table, paths[0]), paths[0], size / max(records, 1))
 
 
-def apply_dtype(
-    columns: Iterable[tuple[str, str]], table: TableFormat, path: str
-) -> tuple[tuple[str, str], ...]:
+def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: str) -> tuple[tuple[str, str], ...]:
     """The columns, with the types that the user gave in place of those found.
 
     JSON Lines may name columns that no sampled line has: keys are optional there, and a key that first
@@ -116,11 +114,11 @@ def apply_dtype(
 
 def _head(path: str, table: TableFormat) -> _Head:
     """Read the head of a file: `SAMPLE_BYTES` of it, and one record at least."""
-    from daskbatch.store.scan import RecordScanner, quoted_newline
+    from daskbatch.store.scan import quoted_newline
 
     is_csv = table.format == "csv"
     wanted = 2 if is_csv and table.header else 1
-    scanner = RecordScanner(quotes=is_csv and table.multi_line, separator=table.separator, json=not is_csv)
+    scanner = record_scanner(table)
     blocks, text = open_text(path, table), bytearray()
     first, ends, records = -1, [0, 0], 0
     block = b"-"

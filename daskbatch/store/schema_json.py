@@ -22,6 +22,7 @@ class _Kind:
         self.kinds: set[str] = set()
         self.missing = False
         self.largest = 0
+        self.past = False
         self.fields: dict[str, _Kind] = {}
         self.item: _Kind | None = None
 
@@ -35,6 +36,7 @@ class _Kind:
         elif isinstance(value, int):
             self.kinds.add("int64")
             self.largest = max(self.largest, abs(value))
+            self.past |= not -INT64 <= value < INT64
         elif isinstance(value, float):
             self.kinds.add("float64")
         elif isinstance(value, str):
@@ -63,7 +65,7 @@ class _Kind:
         if not self.kinds or not self.kinds <= {"int64", "float64"}:
             return "string"
         gaps = "float64" in self.kinds or (self.missing and not nested)
-        if self.largest >= INT64 or (gaps and self.largest > 2**53):
+        if self.past or (gaps and self.largest > 2**53):
             return "string"
         return "float64" if gaps else "int64"
 

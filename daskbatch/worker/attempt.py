@@ -80,6 +80,11 @@ class Attempts:
         table = self.reader.read(batch)
         return None if table is None else self._to_frame(table)
 
+    def close(self) -> None:
+        """Let go of the file that is open. A runner need not: it ends."""
+        if self.reader is not None:
+            self.reader.close()
+
     def run(self, batch: MiniBatch, value: Any, retry_count: int = 0) -> Any:
         """Call the user's ``run()``."""
         context = Context(

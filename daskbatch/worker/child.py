@@ -186,4 +186,3 @@ class _Runner:
         view = memoryview(data)
         while view:
             view = view[os.write(self.result, view) :]
-

@@ -89,9 +89,7 @@ class Slot:
         for frame in runner.frames():
             if frame.kind == wire.READY:
                 seconds = frame.json()["init_seconds"]
-                self._tell(
-                    {"started": runner.pid, "node": self.node, "process": self.process, "seconds": seconds}
-                )
+                self._tell({"started": runner.pid, "node": self.node, "process": self.process, "seconds": seconds})
                 return runner
             report.init_error = frame.json()
             with contextlib.suppress(RunnerDied):
@@ -127,7 +125,7 @@ class Slot:
 
     def _account_for(self, verdict: dict[str, Any], report: TaskReport) -> None:
         """A runner died: blame the mini-batch under way, or ``init()``, or nobody."""
-        error, message = describe_death(verdict, self._launch)
+        error, message = describe_death(verdict)
         failure = {
             "phase": verdict["phase"],
             "error": error,
@@ -176,7 +174,7 @@ def _known(items: int) -> int | None:
     return None if items == UNKNOWN_ITEMS else items
 
 
-def describe_death(verdict: dict[str, Any], launch: Launch) -> tuple[str, str]:
+def describe_death(verdict: dict[str, Any]) -> tuple[str, str]:
     """Name and explain a runner's end.
 
     Returns

@@ -74,7 +74,7 @@ class PageState(NamedTuple):
     """``time.monotonic()`` at the beginning of the phase; the clock is one for the host."""
     phase: int
     file: int
-    index: int
+    index: int  # type: ignore[assignment]
     items: int
 
 
@@ -111,7 +111,7 @@ class Frame(NamedTuple):
 
     kind: bytes
     file: int
-    index: int
+    index: int  # type: ignore[assignment]
     items: int
     returned: int
     rows: int
@@ -137,9 +137,7 @@ def pack_frame(
     seconds: float = 0.0,
 ) -> bytes:
     """One frame, checksum included."""
-    head = _HEADER.pack(
-        kind, file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload), seconds
-    )
+    head = _HEADER.pack(kind, file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload), seconds)
     return head + payload
 
 
@@ -156,9 +154,7 @@ class FrameReader:
         at, end, head = 0, len(held), _HEADER.size
         try:
             while end - at >= head:
-                kind, file, index, items, returned, rows, columns, length, crc, seconds = _HEADER.unpack_from(
-                    held, at
-                )
+                kind, file, index, items, returned, rows, columns, length, crc, seconds = _HEADER.unpack_from(held, at)
                 stop = at + head + length
                 if stop > end:
                     break
@@ -169,9 +165,7 @@ class FrameReader:
             del held[:at]
 
 
-def encode_row(
-    mini_batches: Iterable[MiniBatch], budget: float, retries: Mapping[tuple[int, int], int]
-) -> bytes:
+def encode_row(mini_batches: Iterable[MiniBatch], budget: float, retries: Mapping[tuple[int, int], int]) -> bytes:
     """A row of mini-batches with its time budget in seconds, as the runner reads it.
 
     `retries` holds the failed tries so far of those that had any.

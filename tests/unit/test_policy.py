@@ -1,0 +1,118 @@
+"""Thresholds, the first mini-batches, task lengths."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, Limits, is_final, row_length
+
+
+def first(count: int) -> FirstMiniBatches:
+    known = FirstMiniBatches()
+    for number in range(count):
+        known.expect((number, 0))
+    return known
+
+
+def test_limits_are_crossed_by_more_not_by_as_many() -> None:
+    assert Limits(3, None, None).exceeded(3, 1, 10) is None
+    assert "4 items failed, error_threshold=3" in (Limits(3, None, None).exceeded(4, 1, 10) or "")
+    assert Limits(None, 2, None).exceeded(99, 2, 10) is None
+    assert "allowed_failed_count=2" in (Limits(None, 2, None).exceeded(0, 3, 10) or "")
+    assert Limits(None, None, 20.0).exceeded(0, 2, 10) is None
+    assert "30 %" in (Limits(None, None, 20.0).exceeded(0, 3, 10) or "")
+
+
+def test_minus_one_lets_everything_fail() -> None:
+    assert Limits(-1, -1, -1).exceeded(10**9, 10**9, 10**9) is None
+    assert Limits(-1, None, None).given
+
+
+def test_a_percentage_waits_for_the_total() -> None:
+    assert Limits(None, None, 1.0).exceeded(0, 50, None) is None
+
+
+def test_the_first_all_failed_whatever_the_others_did() -> None:
+    # Given many mini-batches, of which a later one has succeeded
+    known = first(100)
+    known.settle((50, 0), True)
+    # When the first ones fail one by one
+    for number in range(FIRST_MINI_BATCHES):
+        assert not known.all_failed(exhausted=False)
+        known.settle((number, 0), False)
+    # Then the last of them tells
+    assert known.all_failed(exhausted=False)
+
+
+def test_one_success_among_the_first_settles_it() -> None:
+    known = first(100)
+    known.settle((FIRST_MINI_BATCHES - 1, 0), True)
+    assert known.decided
+    for number in range(FIRST_MINI_BATCHES - 1):
+        known.settle((number, 0), False)
+    assert not known.all_failed(exhausted=False)
+
+
+def test_ranges_without_records_do_not_count() -> None:
+    # Given that the first half of what was planned holds no records
+    known = first(3 * FIRST_MINI_BATCHES)
+    for number in range(FIRST_MINI_BATCHES):
+        known.settle((number, 0), None)
+    # When those after it fail
+    for number in range(FIRST_MINI_BATCHES, 2 * FIRST_MINI_BATCHES):
+        known.settle((number, 0), False)
+    # Then they are the first
+    assert known.all_failed(exhausted=False)
+
+
+def test_fewer_than_that_must_all_have_failed_and_be_all() -> None:
+    known = first(3)
+    for number in range(3):
+        known.settle((number, 0), False)
+    assert not known.all_failed(exhausted=False)
+    assert known.all_failed(exhausted=True)
+
+
+def test_an_input_without_any_failure_has_not_failed() -> None:
+    assert not first(0).all_failed(exhausted=True)
+
+
+def test_mini_batches_of_a_stream_take_their_place() -> None:
+    # Given a stream, of whose mini-batches only the first is planned, and another file
+    known = FirstMiniBatches()
+    known.expect((0, 0))
+    known.expect((1, 0))
+    # When its second one succeeds
+    known.settle((0, 1), True)
+    # Then that is one of the first
+    assert known.decided
+
+
+def test_what_was_not_expected_costs_no_memory() -> None:
+    known = first(5)
+    known.settle((10**6, 0), True)
+    assert (10**6, 0) not in known.outcome
+
+
+@given(
+    budget=st.floats(0.01, 100),
+    each=st.none() | st.floats(0, 1000),
+    left=st.integers(0, 10**9),
+    slots=st.integers(0, 10**4),
+)
+def test_a_row_is_never_empty_and_never_unfair(budget: float, each: float | None, left: int, slots: int) -> None:
+    length = row_length(budget, each, left, slots, longest=10_000)
+    assert 1 <= length <= 10_000
+    assert length == 1 or length <= -(-left // max(1, slots))
+
+
+def test_rows_grow_with_what_was_measured() -> None:
+    assert row_length(2.0, None, 10**6, 2) < row_length(2.0, 0.001, 10**6, 2)
+    assert row_length(2.0, 10.0, 10**6, 2) == 1
+
+
+def test_the_last_try_and_contract_errors_are_final() -> None:
+    assert not is_final(1, 3, retry=True)
+    assert is_final(3, 3, retry=True)
+    assert is_final(1, 3, retry=False)
