@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from daskbatch.errors import InputError
 from daskbatch.plan_cuts import cut_files, cut_parquet, cut_text, read_lines
@@ -24,10 +24,7 @@ from daskbatch.store.inputs_text import is_scanned, is_stream
 from daskbatch.store.listing import list_files
 from daskbatch.types import MiniBatch, MiniBatchSize, TableFormat
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["Plan", "cut_partition", "make_plan", "read_plan"]
+__all__ = ["Plan", "make_plan", "read_plan"]
 
 DEFAULT_FILES = MiniBatchSize("files", 10)
 DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
@@ -107,19 +104,6 @@ def read_plan(plan: Plan) -> Iterator[MiniBatch]:
     if plan.format == "parquet":
         return cut_parquet(lines, plan.size)
     return cut_text(lines, plan.table)
-
-
-def cut_partition(table: pa.Table, file: int, size: MiniBatchSize) -> list[MiniBatch]:
-    """Cut a Dask partition into slices of rows. `size` in bytes counts what the rows take as Arrow."""
-    rows = table.num_rows
-    if not rows:
-        return []
-    size = _fitting_size(size, "arrow")
-    step = size.value if size.kind == "rows" else max(1, rows * size.value // max(table.nbytes, 1))
-    return [
-        MiniBatch(file, index, (), start=start, stop=min(start + step, rows))
-        for index, start in enumerate(range(0, rows, step))
-    ]
 
 
 def _fitting_size(size: MiniBatchSize | None, name: str) -> MiniBatchSize:

@@ -53,6 +53,9 @@ class TableReader:
         import pyarrow as pa
 
         self._partition = pa.ipc.open_stream(data).read_all()
+        kind, value = self._table.size
+        rows, size = self._partition.num_rows, self._partition.nbytes
+        self._step = value if kind == "rows" else max(1, rows * value // max(size, 1))
 
     def read(self, mini_batch: MiniBatch) -> pa.Table | None:
         """The rows of a mini-batch.
@@ -95,7 +98,7 @@ class TableReader:
             unit.close()
 
     def _slice(self, mini_batch: MiniBatch) -> pa.Table | None:
-        rows = self._partition.slice(mini_batch.start, mini_batch.stop - mini_batch.start)
+        rows = self._partition.slice(mini_batch.index * self._step, self._step)
         return rows if rows.num_rows else None
 
     def _opened(self, mini_batch: MiniBatch) -> _Unit:

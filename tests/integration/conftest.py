@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import daskbatch
+
+MARK = "DASKBATCH_TEST_MARK"
+"""As in the leak check, ``tests/conftest.py``."""
 
 
 @pytest.fixture
@@ -51,3 +57,34 @@ def files(tmp_path: Path) -> Callable[[int], str]:
         return str(folder)
 
     return make
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; fail, saying which, where it does not."""
+
+    def wait(condition: Callable[[], object], what: str, timeout: float = 30.0) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, f"never came: {what}"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def descendants() -> Callable[[], list[psutil.Process]]:
+    """Processes that this test has caused, orphans too, known by the mark that the leak check sets."""
+    mark = os.environ[MARK]
+
+    def find() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    return find

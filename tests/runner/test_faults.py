@@ -1,5 +1,6 @@
 """Everything a user's script was seen to do wrong, with files and with tables: its documented outcome, the exact
-number of calls, and no process left."""
+number of calls, and no process left.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +103,7 @@ def test_fault(case: Case, make: Any, tmp_path: Path) -> None:
     )
     # Then only the victim's mini-batch is called again, as often as documented
     first = VICTIM - VICTIM % size
-    expected = Counter({item: 1 for item in range(0, ITEMS, size)}) | Counter({first: case.calls})
+    expected = Counter(dict.fromkeys(range(0, ITEMS, size), 1)) | Counter({first: case.calls})
     assert calls_of(tmp_path / "calls") == expected
     # and it is listed as failed for the documented reason, or not at all
     failed = run.failed_items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import tempfile
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskbatch.errors import MiniBatchError, MultiLineText, SchemaError
-from daskbatch.plan import Plan, cut_partition, make_plan, read_plan
+from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.spec import InputSpec
 from daskbatch.store.inputs import TableReader, to_frame
 from daskbatch.types import OPEN_END, MiniBatch, MiniBatchSize, TableFormat
@@ -393,7 +394,8 @@ def test_a_dask_partition_is_read_by_slices_with_its_own_dtypes() -> None:
     # When it is cut and read
     reader = TableReader(TableFormat("arrow", MiniBatchSize("rows", 2)))
     reader.open_partition(sink.getvalue().to_pybytes())
-    parts = [to_frame(reader.read(cut)) for cut in cut_partition(table, 3, MiniBatchSize("rows", 2))]
+    tables = iter(lambda count=itertools.count(): reader.read(MiniBatch(3, next(count), (), stop=OPEN_END)), None)
+    parts = [to_frame(part) for part in tables]
     # Then the slices are the frame
     assert pd.concat(parts, ignore_index=True).equals(frame.reset_index(drop=True))
     assert [part.index.to_list() for part in parts] == [[0, 1], [0]]

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskbatch.errors import InputError
-from daskbatch.plan import Plan, cut_partition, make_plan, read_plan
+from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.spec import InputSpec
 from daskbatch.store.footers import count_cuts, cut_row_groups
-from daskbatch.types import NO_ROW, OPEN_END, MiniBatch, MiniBatchSize
+from daskbatch.types import NO_ROW, OPEN_END, MiniBatchSize
 
 KB = MiniBatchSize("bytes", 1024)
 
@@ -240,12 +240,3 @@ def test_what_cannot_be_read_is_named(planned: Any, tmp_path: Path) -> None:
     (tmp_path / "in" / "a.csv").chmod(0)
     with pytest.raises(InputError, match=r"a\.csv cannot be read"):
         planned({})
-
-
-@given(rows=st.integers(0, 50), size=SIZES)
-def test_a_partition_is_cut_into_slices(rows: int, size: MiniBatchSize) -> None:
-    cuts = cut_partition(pa.table({"a": range(rows)}), 7, size)
-    assert [row for c in cuts for row in range(c.start, c.stop)] == list(range(rows))
-    assert [c.key for c in cuts] == [(7, i) for i in range(len(cuts))]
-    assert all(c.stop - c.start <= size.value for c in cuts if size.kind == "rows")
-    assert all(c == MiniBatch(c.file, c.index, (), start=c.start, stop=c.stop) for c in cuts)
