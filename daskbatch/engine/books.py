@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daskbatch import errors
-from daskbatch.events import AttemptFailed, Event, MiniBatchFailed
+from daskbatch.events import AttemptFailed, Event, MiniBatchFailed, Progress
 from daskbatch.policy import FirstMiniBatches, Limits, is_final
 from daskbatch.store.ledger import Ledger
 from daskbatch.types import OPEN_END, Chunk, MiniBatch
@@ -195,6 +195,37 @@ class Books:
                 "taken to be wrong; error_threshold=-1 goes on all the same",
                 self._last_traceback,
             )
+
+    def progress(self, elapsed: float, total: int, exact: bool, slots: int) -> Progress:
+        """How far the run is.
+
+        Parameters
+        ----------
+        elapsed : float
+            Seconds since the work began.
+        total : int
+            Mini-batches expected; those done are the least.
+        exact : bool
+        slots : int
+            Slots at work.
+        """
+        done = self.succeeded + self.failed
+        total = max(total, done)
+        remaining = elapsed / done * (total - done) if done else None
+        items = self.items + self.items_failed
+        return Progress(
+            time.time(),
+            elapsed,
+            total,
+            exact,
+            done,
+            self.failed,
+            items,
+            self.items_failed,
+            self.retries,
+            slots,
+            remaining,
+        )
 
     def close(self) -> Stop | None:
         """All work is done: judge once more, now that the totals are known.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, Future
 
 from daskbatch import errors
+from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books, Stop, rest_of
 from daskbatch.engine.places import Place, Places
-from daskbatch.events import Event, Notice, Progress, RunnerStarted, TaskFinished
-from daskbatch.policy import row_length
+from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
 from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, renew_lease, run_row
@@ -34,7 +33,6 @@ _TASKS_PER_SLOT = 2
 _GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
 _GRACE_AFTER_SIGNAL = 10.0
 _STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
-_STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
 
 
 @dataclass(slots=True)
@@ -63,12 +61,8 @@ class Dispatcher:
     spec : RunSpec
     settings : PluginSettings
     books : Books
-    batches : iterator of MiniBatch
-        The plan, read as the window moves.
-    estimate : int
-        Mini-batches to expect.
-    exact : bool
-        `estimate` is the count.
+    backlog : Backlog
+        What is to be done.
     name : str
         Of the plugin: unique for the run and this life.
     tell : callable
@@ -85,9 +79,7 @@ class Dispatcher:
         spec: RunSpec,
         settings: PluginSettings,
         books: Books,
-        batches: Iterator[MiniBatch],
-        estimate: int,
-        exact: bool,
+        backlog: Backlog,
         name: str,
         tell: Callable[[Event], None],
         partitions: Mapping[int, Future[Any]],
@@ -97,19 +89,14 @@ class Dispatcher:
         self._spec = spec
         self._settings = settings
         self._books = books
-        self._batches = batches
-        self._estimate = estimate
-        self._exact = exact
+        self._backlog = backlog
         self._name = name
         self._tell = tell
         self._partitions = partitions
         self._inbox = inbox
         self._places = Places(client, spec, name, tell)
-        self._returned: deque[MiniBatch] = deque()
         self._tasks: dict[Future[Any], _Task] = {}
-        self._taken = 0
         self._sent = 0
-        self._seconds_each: float | None = None
         self._deadline = _Deadline()
         self._signals = 0
         self._began = time.monotonic()
@@ -147,42 +134,12 @@ class Dispatcher:
 
     def _fill(self) -> None:
         while (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
-            row = self._next_row()
+            row = self._backlog.next_row(self._places.slots)
             if not row:
                 return
             self._send(row, place)
         if not self._places.all and not self._tasks:
             self._books.stop = Stop(errors.RunFailed, "no worker is left to run on")
-
-    def _next_row(self) -> list[MiniBatch]:
-        left = max(0, self._estimate - self._taken) + len(self._returned)
-        length = row_length(self._spec.task_seconds, self._seconds_each, left, self._places.slots)
-        row: list[MiniBatch] = []
-        streamed = 0
-        while len(row) < length or (streamed and streamed < _STREAMS_TOGETHER):
-            batch = self._next()
-            if batch is None:
-                break
-            if row and (batch.stop == OPEN_END) != (streamed > 0):
-                self._returned.appendleft(batch)
-                break
-            row.append(batch)
-            if batch.stop == OPEN_END:
-                streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER
-                length = 1
-        return row
-
-    def _next(self) -> MiniBatch | None:
-        if self._returned:
-            return self._returned.popleft()
-        batch = next(self._batches, None)
-        if batch is None:
-            self._books.exhausted = True
-            return None
-        self._taken += 1
-        if self._books.watching_first:
-            self._books.expect(batch)
-        return batch
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
         budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
@@ -275,13 +232,9 @@ class Dispatcher:
             report["failures"] = [{**died, "key": task.row[0].key, "items": None}]
         rest = rest_of(task.row, report)
         again = self._books.enter(task.row, report)
-        self._returned.extendleft(reversed(rest))
-        self._returned.extend(again)
+        self._backlog.give_back(rest, again)
         done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
-        if done:
-            each = report["seconds"] / done
-            self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
-        self._estimate += self._newly_known(task.row, done)
+        self._backlog.learn(task.row, done, report["seconds"])
         self._tell(
             TaskFinished(
                 time.time(),
@@ -293,10 +246,6 @@ class Dispatcher:
                 report["run_seconds"],
             )
         )
-
-    def _newly_known(self, row: list[MiniBatch], done: int) -> int:
-        """Mini-batches of a stream beyond the one that its descriptor counted for."""
-        return max(0, done - len(row)) if row[0].stop == OPEN_END and not self._exact else 0
 
     def _receive_loss(self, future: Future[Any], task: _Task) -> None:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
@@ -311,7 +260,7 @@ class Dispatcher:
             self._books.stop = self._books.stop or Stop(
                 errors.RunFailed, f"worker {task.place.address} failed: {type(error).__name__}: {error}"
             )
-        self._returned.extendleft(reversed(task.row))
+        self._backlog.give_back(task.row)
 
     def _receive_init_error(self, report: Mapping[str, Any], task: _Task) -> None:
         """Before any success two slots (all if fewer) end the run; after one, a slot's second failure ends its node."""
@@ -341,7 +290,7 @@ class Dispatcher:
                 self._tasks.pop(future)
                 task.place.tasks -= 1
                 future.cancel()
-                self._returned.extendleft(reversed(task.row))
+                self._backlog.give_back(task.row)
 
     def _look_for_workers(self) -> None:
         for place in self._places.refresh():
@@ -377,26 +326,7 @@ class Dispatcher:
             self._client.run(renew_lease, self._name, on_error="ignore")
 
     def _progress(self, final: bool = False) -> None:
-        books = self._books
-        done = books.succeeded + books.failed
-        total = done if final and books.stop is None else max(self._estimate, done)
-        elapsed = time.monotonic() - self._began
+        books, backlog = self._books, self._backlog
+        total = 0 if final and books.stop is None else backlog.estimate
         busy = sum(min(place.tasks, place.slots) for place in self._places.all)
-        remaining = None
-        if done and self._seconds_each is not None:
-            remaining = elapsed / done * (total - done)
-        self._tell(
-            Progress(
-                time.time(),
-                elapsed,
-                total,
-                self._exact or final,
-                done,
-                books.failed,
-                books.items + books.items_failed,
-                books.items_failed,
-                books.retries,
-                busy,
-                remaining,
-            )
-        )
+        self._tell(books.progress(time.monotonic() - self._began, total, backlog.exact or final, busy))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
+from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import LEASE, Dispatcher
 from daskbatch.worker.plugin import PluginSettings
 
@@ -42,6 +44,7 @@ def run_over_dask(run: _Run) -> None:
             memory_limit=spec.runner_memory_limit,
             pickled=spec.entry.pickled,
             logging_level=spec.logging_level,
+            folder=os.getcwd(),
             lease=LEASE,
         )
         dispatcher = Dispatcher(
@@ -49,9 +52,7 @@ def run_over_dask(run: _Run) -> None:
             spec,
             settings,
             run.books,
-            run.batches,
-            run.plan.estimate,
-            run.plan.mini_batches is not None,
+            Backlog(run.batches, run.plan.estimate, run.plan.mini_batches is not None, spec.task_seconds, run.books),
             f"daskbatch-{run.run_id}-1",
             run.tell,
             partitions,

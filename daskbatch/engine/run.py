@@ -19,7 +19,7 @@ from daskbatch.engine.finish import publish, summarise
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.serial import run_serially
 from daskbatch.engine.signals import Interrupts
-from daskbatch.events import Event, Listener, Planned, Progress, RunFinished, RunStarted
+from daskbatch.events import Event, Listener, Planned, RunFinished, RunStarted
 from daskbatch.options import public_options
 from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.policy import Limits
@@ -94,6 +94,9 @@ class _Run:
                     self.source = self._snapshot()
                     self.plan, self.batches = self._plan()
                 self.ledger = Ledger.create(self.folder.ledger, self.run_id)
+            except KeyboardInterrupt:
+                self._take_back()
+                raise self._canceled("interrupted before anything was started") from None
             except BaseException:
                 self._take_back()
                 raise
@@ -109,6 +112,11 @@ class _Run:
                     self._take_back()
                     raise
                 return self._finish(stop)
+
+    def _canceled(self, message: str) -> errors.RunCanceled:
+        error = errors.RunCanceled(message)
+        error.exit_code = 128 + (self.interrupts.number or signal.SIGINT)
+        return error
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
@@ -170,29 +178,11 @@ class _Run:
 
         def progress() -> None:
             nonlocal told
-            now, books = time.monotonic(), self.books
-            if now - told < _PROGRESS_EVERY:
-                return
-            told = now
-            done = books.succeeded + books.failed
-            total = max(self.plan.estimate, done)
-            left = (now - began) / done * (total - done) if done else None
-            exact = self.plan.mini_batches is not None
-            self.tell(
-                Progress(
-                    time.time(),
-                    now - began,
-                    total,
-                    exact,
-                    done,
-                    books.failed,
-                    books.items + books.items_failed,
-                    books.items_failed,
-                    books.retries,
-                    1,
-                    left,
-                )
-            )
+            now = time.monotonic()
+            if now - told >= _PROGRESS_EVERY:
+                told = now
+                exact = self.plan.mini_batches is not None
+                self.tell(self.books.progress(now - began, self.plan.estimate, exact, 1))
 
         return progress
 

@@ -65,8 +65,7 @@ def planned_text(event: Planned) -> str:
         cut = f"about {quantity(event.estimate, 'mini-batch')}"
     else:
         cut = quantity(event.mini_batches, "mini-batch")
-    files = f"{quantity(event.files, 'file')}, " if event.files else ""
-    lines = [f"Input: {event.description}", f"  {files}{size(event.input_bytes)}, {cut}"]
+    lines = [f"Input: {event.description}", f"  {cut}"]
     if event.schema:
         columns = ", ".join(f"{name} {kind}" for name, kind in event.schema[:MOST_COLUMNS])
         more = len(event.schema) - MOST_COLUMNS

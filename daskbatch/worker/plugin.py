@@ -49,6 +49,9 @@ class PluginSettings:
     pickled: bytes | None
     """The user's object by cloudpickle; loaded in runners alone."""
     logging_level: str
+    folder: str
+    """Working directory of the client: relative paths in a script's arguments mean it. Where a node does not have it,
+    runners work in a scratch folder."""
     lease: float
     """Seconds without a sign of the engine after which the worker gives up."""
 
@@ -137,7 +140,7 @@ class RunPlugin(WorkerPlugin):
                 "pickled": pickled,
             },
             environment=environment,
-            folder=str(working),
+            folder=settings.folder if os.path.isdir(settings.folder) else str(working),
             stdout=paths["stdout"],
             stderr=paths["stderr"],
             timeouts=settings.timeouts,

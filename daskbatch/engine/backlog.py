@@ -1,0 +1,88 @@
+"""What is still to be sent: the rest of the plan, and what came back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from daskbatch.engine.books import Books
+from daskbatch.policy import row_length
+from daskbatch.types import OPEN_END, MiniBatch
+
+__all__ = ["Backlog"]
+
+_STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
+
+
+class Backlog:
+    """Cuts rows for tasks off the plan; what came back goes first.
+
+    Parameters
+    ----------
+    batches : iterator of MiniBatch
+        The plan, read as it is needed.
+    estimate : int
+        Mini-batches to expect.
+    exact : bool
+        `estimate` is the count.
+    budget : float
+        Seconds that a task should take.
+    books : Books
+    """
+
+    def __init__(self, batches: Iterator[MiniBatch], estimate: int, exact: bool, budget: float, books: Books) -> None:
+        self._batches = batches
+        self._budget = budget
+        self._books = books
+        self._returned: deque[MiniBatch] = deque()
+        self._taken = 0
+        self._seconds_each: float | None = None
+        self.estimate = estimate
+        self.exact = exact
+
+    def next_row(self, slots: int) -> list[MiniBatch]:
+        """Take a row that suits `slots` slots; empty when nothing is left.
+
+        A row holds streams or no streams: a stream is one task, however long it is, as going on with it elsewhere
+        would mean reading it from the start again. Small ones share a task.
+        """
+        left = max(0, self.estimate - self._taken) + len(self._returned)
+        length = row_length(self._budget, self._seconds_each, left, slots)
+        row: list[MiniBatch] = []
+        streamed = 0
+        while (0 < streamed < _STREAMS_TOGETHER) if streamed else len(row) < length:
+            batch = self._next()
+            if batch is None:
+                break
+            if row and (batch.stop == OPEN_END) != (streamed > 0):
+                self._returned.appendleft(batch)
+                break
+            row.append(batch)
+            if batch.stop == OPEN_END:
+                streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER
+        return row
+
+    def _next(self) -> MiniBatch | None:
+        if self._returned:
+            return self._returned.popleft()
+        batch = next(self._batches, None)
+        if batch is None:
+            self._books.exhausted = True
+            return None
+        self._taken += 1
+        if self._books.watching_first:
+            self._books.expect(batch)
+        return batch
+
+    def give_back(self, rest: Sequence[MiniBatch], again: Sequence[MiniBatch] = ()) -> None:
+        """Take `rest`, which was not begun, to the front; what is to be tried again comes after it."""
+        self._returned.extendleft(reversed(rest))
+        self._returned.extend(again)
+
+    def learn(self, row: Sequence[MiniBatch], done: int, seconds: float) -> None:
+        """A task answered `done` mini-batches of `row` in `seconds`."""
+        if done:
+            each = seconds / done
+            self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
+        if row[0].stop == OPEN_END and not self.exact:
+            self.estimate += max(0, done - len(row))  # a stream's descriptor had been counted as one
