@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, Worker, WorkerPlugin
 from distributed.deploy.subprocess import SubprocessCluster
 from distributed.security import Security
 
@@ -22,6 +22,13 @@ __all__ = ["connect", "usable_cores"]
 _CONNECT_TIMEOUT = 10.0
 # Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
 _QUIET = logging.ERROR
+_IN_PROCESS = {
+    "distributed.scheduler.worker-ttl": None,
+    # Dask's tasks do nothing but wait here; the samples would grow all the time.
+    "distributed.worker.profile.enabled": False,
+    # Dask keeps the last messages for its own debugging: ours are long, and within a process they are all kept.
+    "distributed.admin.low-level-log-length": 0,
+}
 
 
 def usable_cores() -> int:
@@ -62,7 +69,7 @@ def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Itera
         with _existing(spec.scheduler) as ours:
             yield ours
     elif has_dask_graph:
-        with _processes(slots) as ours:
+        with _processes(slots, spec.dashboard) as ours:
             yield ours
     else:
         with _in_process(slots, spec.dashboard) as ours:
@@ -96,7 +103,7 @@ def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
     wake up to a scheduler without workers. Nothing listens unless a dashboard is asked for: both HTTP servers
     exist in any case, so they are put on loopback and stopped.
     """
-    with dask.config.set({"distributed.scheduler.worker-ttl": None}):
+    with dask.config.set(_IN_PROCESS):
         cluster = LocalCluster(
             processes=False,
             n_workers=1,
@@ -111,13 +118,17 @@ def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
             worker.http_server.stop()
         if not dashboard:
             cluster.scheduler.http_server.stop()  # type: ignore[union-attr]  # it is ours, and here
-        with Client(cluster, set_as_default=False) as client:
+        with dask.config.set(_IN_PROCESS):
+            client = Client(cluster, set_as_default=False)
+        with client:
             yield client
 
 
 @contextmanager
-def _processes(slots: int) -> Iterator[Client]:
+def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
     """Scheduler and workers as processes on loopback, over TLS with credentials that live as long as they do.
+
+    Their HTTP servers, which speak no TLS, are stopped unless a dashboard is asked for.
 
     Subprocesses and not `multiprocessing`: a user's script needs no ``__main__`` guard.
     """
@@ -135,23 +146,39 @@ def _processes(slots: int) -> Iterator[Client]:
         )
         with cluster, Client(cluster, security=security, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT * 6)
+            client.register_plugin(_NoHttp())
+            if not dashboard:
+                client.run_on_scheduler(_stop_http)
             yield client
+
+
+class _NoHttp(WorkerPlugin):
+    """Stops the HTTP server of each worker, of those that come later too."""
+
+    name = "daskbatch-no-http"
+
+    def setup(self, worker: Worker) -> None:
+        worker.http_server.stop()
+
+
+def _stop_http(dask_scheduler: Scheduler) -> None:
+    dask_scheduler.http_server.stop()
 
 
 def _credentials(security: Security, folder: str) -> dict[str, str]:
     """Write the credentials where only this user reads them; name them as Dask's configuration does."""
     names = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
-    for name, content in (
-        ("CA_FILE", vars(security)["tls_ca_file"]),
+    for name, attribute in (
+        ("CA_FILE", "tls_ca_file"),
         *(
-            (f"{role.upper()}__{part.upper()}", getattr(security, f"tls_{role}_{part}"))
+            (f"{role.upper()}__{part.upper()}", f"tls_{role}_{part}")
             for role in ("scheduler", "worker", "client")
             for part in ("cert", "key")
         ),
     ):
         path = Path(folder, name.lower())
         path.touch(mode=0o600)
-        path.write_text(content)
+        path.write_text(getattr(security, attribute))
         names[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
     return names
 

@@ -18,7 +18,7 @@ from daskbatch.engine.places import Place, Places
 from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
-from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, renew_lease, run_row
+from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, forget_topic, renew_lease, run_row
 from daskbatch.worker.wire import encode_row
 
 __all__ = ["LEASE", "Dispatcher"]
@@ -110,7 +110,8 @@ class Dispatcher:
     def run(self) -> None:
         """Work until nothing is left or the books say stop. Leaves no process, plugin or key behind."""
         topic = f"{self._name}-events"
-        self._client.subscribe_topic(topic, lambda event: self._inbox.put(event[1]))
+        inbox = self._inbox  # and not self: a Client keeps its handlers for its whole life
+        self._client.subscribe_topic(topic, lambda event: inbox.put(event[1]))
         self._client.register_plugin(RunPlugin(self._name, topic, self._settings), name=self._name)
         ended = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(ended,), name="daskbatch-lease", daemon=True)
@@ -319,7 +320,10 @@ class Dispatcher:
         elif not self._deadline.killed:
             self._on_workers("kill" if self._books.stop is not None else "finish")
         self._client.unregister_worker_plugin(self._name)
-        self._client.unsubscribe_topic(topic)
+        try:
+            self._client.run_on_scheduler(forget_topic, topic)
+        except Exception:  # it has no daskbatch, or runs nothing for clients
+            self._client.unsubscribe_topic(topic)
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(_RENEW_EVERY):

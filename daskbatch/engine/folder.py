@@ -44,9 +44,14 @@ class RunFolder:
         return self.state / "segments"
 
     @property
+    def logs(self) -> Path:
+        """For people."""
+        return self.output / "logs"
+
+    @property
     def processed(self) -> Path:
         """One line for each mini-batch, after the run."""
-        return self.output / "logs" / "sys" / "job_report" / "processed_mini-batches.csv"
+        return self.logs / "sys" / "job_report" / "processed_mini-batches.csv"
 
     def create(self) -> None:
         """Make the private folders, readable by this user alone."""

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -88,6 +89,7 @@ class _Run:
 
     def execute(self) -> dict[str, Any]:
         with Interrupts() as self.interrupts:
+            self.had_logs = self.folder.logs.exists()
             self.folder.create()
             try:
                 with self._phase("plan"):
@@ -111,6 +113,8 @@ class _Run:
                 except errors.UsageError:
                     self._take_back()
                     raise
+                finally:
+                    self.batches = iter(())  # an error that is kept must not keep the plan's files open
                 return self._finish(stop)
 
     def _canceled(self, message: str) -> errors.RunCanceled:
@@ -121,6 +125,8 @@ class _Run:
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
         shutil.rmtree(self.folder.state, ignore_errors=True)
+        if not self.had_logs:
+            shutil.rmtree(self.folder.logs, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.output.rmdir()  # only if it is empty: then it was made for this run
 
@@ -252,6 +258,7 @@ def runner_setup(spec: RunSpec, table: TableFormat | None, source: str | None) -
         "script": spec.entry.script,
         "arguments": list(spec.arguments),
         "source_directory": source,
+        "path": [] if spec.entry.pickled is None else [os.path.abspath(part) for part in sys.path],
         "suffix": suffix_of(spec.append_row_file_name),
         "action": spec.output_action,
         "table": None if table is None else table._asdict(),

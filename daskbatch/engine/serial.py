@@ -8,6 +8,7 @@ limits do not hold.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,15 @@ def run_serially(
         finally:
             attempts.close()
             writer.close()
-            script.shutdown()
+            _shut_down(script)
+
+
+def _shut_down(script: Script) -> None:
+    """As in a runner: an error in ``shutdown()`` is shown and changes nothing, for all results are there."""
+    try:
+        script.shutdown()
+    except Exception:
+        traceback.print_exc()
 
 
 def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: SegmentWriter) -> bool:

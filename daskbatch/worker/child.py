@@ -117,6 +117,8 @@ class _Runner:
         if setup["pickled"]:
             import cloudpickle
 
+            # Modules that the object's own module imports: they may lie beside the user's program.
+            sys.path += [part for part in setup["path"] if part not in sys.path]
             with open(setup["pickled"], "rb") as file:
                 self.script = script.load_object(cloudpickle.load(file), setup["arguments"])
         else:

@@ -25,7 +25,7 @@ from daskbatch.worker.runner import Launch
 from daskbatch.worker.slot import Slot
 from daskbatch.worker.task_report import TaskReport
 
-__all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "renew_lease", "run_row"]
+__all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
 _LEASE_CHECK_MS = 2000
 
@@ -246,3 +246,8 @@ async def end_slots(name: str, how: str, dask_worker: Worker) -> None:
     """End a worker's slots; see `RunPlugin.end`."""
     if name in dask_worker.plugins:
         await _plugin(dask_worker, name).end(how)
+
+
+def forget_topic(topic: str, dask_scheduler: Any) -> None:
+    """Drop a topic with its events and subscribers, on the scheduler: it would keep them for its whole life."""
+    dask_scheduler._broker._topics.pop(topic, None)

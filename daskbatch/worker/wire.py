@@ -173,12 +173,14 @@ def encode_row(mini_batches: Iterable[MiniBatch], budget: float, retries: Mappin
     # For files the last five fields are defaults: leaving them out halves the bytes.
     work = [batch[:3] if batch.stop == 0 else tuple(batch) for batch in mini_batches]
     tries = [[*key, count] for key, count in retries.items()]
-    return json.dumps({"budget": budget, "work": work, "retries": tries}, separators=(",", ":")).encode()
+    row = json.dumps({"budget": budget, "work": work, "retries": tries}, separators=(",", ":"))
+    # Paths shrink to a tenth for half a microsecond each. A Dask scheduler keeps its last thousand messages.
+    return zlib.compress(row.encode(), 1)
 
 
 def decode_row(data: bytes) -> tuple[list[MiniBatch], float, dict[tuple[int, int], int]]:
     """The inverse of `encode_row`."""
-    row = json.loads(data)
+    row = json.loads(zlib.decompress(data))
     work = [MiniBatch(fields[0], fields[1], tuple(fields[2]), *fields[3:]) for fields in row["work"]]
     return work, row["budget"], {(file, index): count for file, index, count in row["retries"]}
 

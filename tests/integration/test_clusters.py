@@ -64,9 +64,7 @@ def traces(client: Client) -> dict[str, Any]:
             "worker plugins": sorted(dask_scheduler.worker_plugins),
             "keys": sorted(map(str, dask_scheduler.tasks)),
             "clients": sorted(dask_scheduler.clients),
-            "subscribed": sorted(
-                topic for topic in dask_scheduler.get_events() if "daskbatch" in topic
-            ),
+            "topics": sorted(topic for topic in dask_scheduler.get_events() if "daskbatch" in topic),
         }
 
     def on_worker(dask_worker: Any) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def test_a_cluster_is_used_and_left_as_it_was(
     entry = script(SCRIPT)
     where: dict[str, Any] = {"client": client} if how == "client" else {"scheduler": cluster.scheduler_address}
     if how == "scheduler file":
-        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        (tmp_path / "scheduler.json").write_text(json.dumps({"address": cluster.scheduler_address}))
         where = {"scheduler": tmp_path / "scheduler.json"}
     # When a run uses it
     run = daskbatch.run(entry, table, output=tmp_path / "out", progress=False, task_seconds=0.05, **where, **OPTIONS)
