@@ -218,6 +218,9 @@ def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableForma
     places = set(sampled_places(files))
     paths = [line[0] for place, line in enumerate(read_lines(str(path))) if place in places]
     sample = sample_text(paths, table)
+    if not sample.records and len(paths) == files:
+        others = f", nor has any other of the {files} tables" if files > 1 else ""
+        raise InputError(f"inputs: {paths[0]} has no rows{others}. Next: check the path.")
     return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
 
 

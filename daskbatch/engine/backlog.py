@@ -11,6 +11,7 @@ from daskbatch.types import OPEN_END, MiniBatch
 
 __all__ = ["Backlog"]
 
+_LOSSES_TO_BE_ALONE = 2  # unexplained losses of a worker with the mini-batch under way
 _STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
 
 
@@ -35,6 +36,7 @@ class Backlog:
         self._budget = budget
         self._books = books
         self._returned: deque[MiniBatch] = deque()
+        self._losses: dict[tuple[int, int], int] = {}
         self._taken = 0
         self._seconds_each: float | None = None
         self.estimate = estimate
@@ -54,10 +56,13 @@ class Backlog:
             batch = self._next()
             if batch is None:
                 break
-            if row and (batch.stop == OPEN_END) != (streamed > 0):
+            alone = self._losses.get(batch.key, 0) >= _LOSSES_TO_BE_ALONE
+            if row and (alone or (batch.stop == OPEN_END) != (streamed > 0)):
                 self._returned.appendleft(batch)
                 break
             row.append(batch)
+            if alone:
+                break
             if batch.stop == OPEN_END:
                 streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER
         return row
@@ -78,6 +83,21 @@ class Backlog:
         """Take `rest`, which was not begun, to the front; what is to be tried again comes after it."""
         self._returned.extendleft(reversed(rest))
         self._returned.extend(again)
+
+    def lose(self, row: Sequence[MiniBatch]) -> MiniBatch | None:
+        """A worker was lost, nobody knows why, with `row` under way.
+
+        Returns
+        -------
+        MiniBatch or None
+            The one that was alone and for the third time under way: it has spent a try, and is not taken back.
+        """
+        for batch in row:
+            self._losses[batch.key] = self._losses.get(batch.key, 0) + 1
+        if len(row) == 1 and self._losses[row[0].key] > _LOSSES_TO_BE_ALONE:
+            return row[0]
+        self.give_back(row)
+        return None
 
     def learn(self, row: Sequence[MiniBatch], done: int, seconds: float) -> None:
         """A task answered `done` mini-batches of `row` in `seconds`."""

@@ -196,7 +196,9 @@ class Books:
                 self._last_traceback,
             )
 
-    def progress(self, elapsed: float, total: int, exact: bool, slots: int) -> Progress:
+    def progress(
+        self, elapsed: float, total: int, exact: bool, slots: int, going: Sequence[tuple[int, int]] = ()
+    ) -> Progress:
         """How far the run is.
 
         Parameters
@@ -208,11 +210,13 @@ class Books:
         exact : bool
         slots : int
             Slots at work.
+        going : sequence of (int, int)
+            Mini-batches and items that tasks under way have done, not yet booked.
         """
-        done = self.succeeded + self.failed
+        done = self.succeeded + self.failed + sum(mini_batches for mini_batches, _ in going)
         total = max(total, done)
         remaining = elapsed / done * (total - done) if done else None
-        items = self.items + self.items_failed
+        items = self.items + self.items_failed + sum(items for _, items in going)
         return Progress(
             time.time(),
             elapsed,

@@ -19,6 +19,7 @@ from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
 from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, forget_topic, renew_lease, run_row
+from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import encode_row
 
 __all__ = ["LEASE", "Dispatcher"]
@@ -104,6 +105,7 @@ class Dispatcher:
         self._looked = 0.0
         self._initialised = False
         self._init_failures: dict[tuple[str, str], int] = {}
+        self._going: dict[tuple[str, str], tuple[int, int]] = {}
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
 
@@ -196,6 +198,8 @@ class Dispatcher:
                 self._receive_task(message, task)
         elif isinstance(message, int):
             self._receive_signal(message)
+        elif "going" in message:
+            self._going[tuple(message["going"])] = (message["done"], message["items"])
         elif "started" in message:
             self._initialised = True
             self.first_start = self.first_start or time.monotonic()
@@ -224,6 +228,7 @@ class Dispatcher:
             return
         report = future.result()
         future.release()
+        self._going.pop((report["node"], report["process"]), None)
         if report["init_error"] is not None:
             self._receive_init_error(report, task)
         died = report["died"]
@@ -279,25 +284,41 @@ class Dispatcher:
 
     def _leave_out(self, place: Place, why: str) -> None:
         self._tell(Notice(time.time(), f"{place.address} is left out: {why}", "WARNING"))
-        self._places.leave_out(place)
-        self._cancel(place)
+        for other in self._places.leave_out(place):
+            for task in self._cancel(other):
+                self._backlog.give_back(task.row)
         if not self._places.all:
             self._books.stop = self._books.stop or Stop(errors.RunFailed, f"no worker is left; the last one: {why}")
 
-    def _cancel(self, place: Place | None = None) -> None:
-        """Take back what has not begun (of `place`)."""
+    def _cancel(self, place: Place) -> list[_Task]:
+        """Take tasks back from Dask."""
+        taken = []
         for future, task in list(self._tasks.items()):
-            if place is None or task.place is place:
+            if task.place is place:
                 self._tasks.pop(future)
                 task.place.tasks -= 1
                 future.cancel()
-                self._backlog.give_back(task.row)
+                taken.append(task)
+        return taken
 
     def _look_for_workers(self) -> None:
         for place in self._places.refresh():
             text = f"worker {place.address} is gone; its mini-batches run elsewhere"
             self._tell(Notice(time.time(), text, "WARNING"))
-            self._cancel(place)
+            self._going = {slot: done for slot, done in self._going.items() if slot[0] != place.node}
+            self._receive_lost_worker(place)
+
+    def _receive_lost_worker(self, place: Place) -> None:
+        """What was under way there goes back; a mini-batch that was, alone, at a third such loss has spent a try."""
+        for number, task in enumerate(self._cancel(place)):
+            if number >= place.slots:  # it was waiting
+                self._backlog.give_back(task.row)
+            elif (alone := self._backlog.lose(task.row)) is not None:
+                report = TaskReport(place.node)
+                lost = {"phase": "run", "error": "WorkerLost", "traceback": "", "retry": True}
+                message = f"worker {place.address} was lost, for the third time with this mini-batch under way"
+                report.fail({**lost, "message": message, "key": alone.key, "items": None})
+                self._backlog.give_back([], self._books.enter(task.row, report.as_dict()))
 
     # How it ends
 
@@ -316,7 +337,8 @@ class Dispatcher:
     def _end(self, topic: str) -> None:
         if self._tasks:  # an error of our own on the way: what is under way is of no use
             self._kill()
-            self._cancel()
+            for place in {task.place for task in self._tasks.values()}:
+                self._cancel(place)
         elif not self._deadline.killed:
             self._on_workers("kill" if self._books.stop is not None else "finish")
         self._client.unregister_worker_plugin(self._name)
@@ -333,4 +355,5 @@ class Dispatcher:
         books, backlog = self._books, self._backlog
         total = 0 if final and books.stop is None else backlog.estimate
         busy = sum(min(place.tasks, place.slots) for place in self._places.all)
-        self._tell(books.progress(time.monotonic() - self._began, total, backlog.exact or final, busy))
+        elapsed = time.monotonic() - self._began
+        self._tell(books.progress(elapsed, total, backlog.exact or final, busy, tuple(self._going.values())))

@@ -57,6 +57,7 @@ class RunFolder:
         """Make the private folders, readable by this user alone."""
         for folder in (self.state, self.segments):
             folder.mkdir(mode=0o700, parents=True)
+        self.plan.touch(mode=0o600)
 
     def drop_segments(self) -> None:
         """The combined file is published: what it was made of goes."""

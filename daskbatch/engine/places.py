@@ -74,10 +74,12 @@ class Places:
         free = [place for place in self.all if place.room(tasks_per_slot) > 0]
         return min(free, key=lambda place: place.tasks / place.slots, default=None)
 
-    def leave_out(self, place: Place) -> None:
-        """Send nothing to the place's whole node any more."""
+    def leave_out(self, place: Place) -> list[Place]:
+        """Send nothing to the place's whole node any more; return all that was there."""
         self._left_out.add(place.node)
+        out = [other for other in self.all if other.node == place.node]
         self.all = [other for other in self.all if other.node != place.node]
+        return out
 
     def refresh(self) -> list[Place]:
         """Look at the cluster: deal slots to new workers.

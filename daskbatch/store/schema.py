@@ -39,6 +39,8 @@ class Sample:
     """That file."""
     record_bytes: float
     """Mean length of a record, in bytes of unzipped text."""
+    records: int
+    """Records in the samples, at least one of each file that has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def sample_text(paths: Sequence[str], table: TableFormat) -> Sample:
     else:
         columns = _csv_schema(heads, table)
     size, records = sum(len(head.data) for head in heads), sum(head.records for head in heads)
-    return Sample(apply_dtype(columns, table, paths[0]), paths[0], size / max(records, 1))
+    return Sample(apply_dtype(columns, table, paths[0]), paths[0], size / max(records, 1), records)
 
 
 def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: str) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = ["Launch", "Runner", "RunnerDied"]
 
 # The package's own folder leads the path only until the entry script's folder takes its place.
 _BOOT = "import sys; sys.path[0] = {root!r}; from daskbatch.worker.child import main; main()"
+_MARK = "DASKBATCH_RUNNER"  # environment variable that all processes of a runner inherit
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 18
 _LAST_RESORT = 15.0  # seconds beyond every deadline of the supervisor's own
@@ -63,11 +65,23 @@ class RunnerDied(Exception):
         self.verdict = verdict
 
 
+def _kill_marked(mark: str) -> None:
+    """Kill every process that carries a runner's mark, whoever its parent is by now. Linux alone."""
+    wanted = f"{_MARK}={mark}".encode()
+    for entry in os.scandir("/proc") if os.path.isdir("/proc/self") else ():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if wanted in file.read().split(b"\0"):
+                    os.kill(pid, signal.SIGKILL)
+
+
 class Runner:
     """A supervised process, lent to one slot. One thread talks to it; any thread may stop or kill it."""
 
     def __init__(self, launch: Launch) -> None:
         self._frames = wire.FrameReader()
+        self._mark = uuid.uuid4().hex
         self._life_lock = threading.Lock()
         page_fd = wire.anonymous_file()
         os.ftruncate(page_fd, wire.PAGE_SIZE)
@@ -112,7 +126,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env=dict(launch.environment),
+                env={**launch.environment, _MARK: self._mark},
                 cwd=launch.folder,
                 pass_fds=tuple(theirs.values()),
                 start_new_session=True,  # a terminal's Ctrl-C is the engine's business
@@ -164,9 +178,8 @@ class Runner:
         if parts:
             verdict: dict[str, Any] = json.loads(b"".join(parts))
             return verdict
-        # The supervisor itself was killed: what it watched is killed from here, as far as it can be found.
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # The supervisor itself was killed: what it watched is killed from here.
+        _kill_marked(self._mark)
         state = self.page.state()
         return {
             "reason": "lost",

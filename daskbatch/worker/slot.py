@@ -18,6 +18,9 @@ from daskbatch.worker.task_report import TaskReport
 
 __all__ = ["Slot", "describe_death"]
 
+_TELL_EVERY = 1.0  # seconds; a task may be long
+_LOOK_AT_CLOCK = 100  # mini-batches
+
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -101,6 +104,7 @@ class Slot:
 
     def _collect(self, runner: Runner, report: TaskReport) -> None:
         append = self._writer.append
+        told = time.monotonic()
         for kind, file, index, items, returned, rows, columns, crc, seconds, payload in runner.frames():
             if kind == wire.RESULT:
                 record = Record(file, index, items, returned, rows, 0, len(payload), crc, seconds)
@@ -117,6 +121,11 @@ class Slot:
             elif kind == wire.END:
                 report.whole = json.loads(payload)["whole"]
                 return
+            if report.mini_batches % _LOOK_AT_CLOCK == 0 or seconds > 0.01:
+                now = time.monotonic()
+                if now - told > _TELL_EVERY:
+                    told = now
+                    self._tell({"going": (self.node, self.process), "done": report.done, "items": report.items})
 
     def _fail(self, report: TaskReport, file: int, index: int, items: int | None, failure: dict[str, Any]) -> None:
         entry = {"key": (file, index), "items": items, "node": self.node, "process": self.process, **failure}

@@ -46,6 +46,11 @@ class TaskReport:
         self.died: dict[str, Any] | None = None
         """How the runner ended; ``charged`` tells whether somebody is to blame."""
 
+    @property
+    def done(self) -> int:
+        """Mini-batches answered."""
+        return self.mini_batches + len(self.failures) + len(self.empty)
+
     def succeed(self, file: int, index: int, items: int, returned: int, seconds: float) -> None:
         """One mini-batch has come back."""
         self.mini_batches += 1

@@ -36,9 +36,7 @@ def oracle(tmp_path: Path) -> Callable[..., bytes]:
     """What ``compute="serial"`` makes of the same entry and input: the bytes of its result."""
 
     def serially(entry: object, inputs: object, **options: Any) -> bytes:
-        run = daskbatch.run(
-            entry, inputs, output=tmp_path / "oracle", compute="serial", progress=False, **options
-        )
+        run = daskbatch.run(entry, inputs, output=tmp_path / "oracle", compute="serial", progress=False, **options)
         assert run.output_file is not None
         return run.output_file.read_bytes()
 

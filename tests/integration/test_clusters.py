@@ -157,9 +157,13 @@ def test_the_default_client_stays_the_users(
     with Client(cluster) as mine:
         seen.clear()
         # When runs use another cluster, or the same one
-        daskbatch.run(entry, table, output=tmp_path / "b", listeners=[watch], process_count_per_node=1, **OPTIONS)
-        daskbatch.run(entry, table, output=tmp_path / "c", listeners=[watch], scheduler=cluster.scheduler_address, **OPTIONS)  # fmt: skip
-        daskbatch.run(entry, table, output=tmp_path / "d", listeners=[watch], client=mine, **OPTIONS)
+        places = {
+            "b": {"process_count_per_node": 1},
+            "c": {"scheduler": cluster.scheduler_address},
+            "d": {"client": mine},
+        }
+        for name, where in places.items():
+            daskbatch.run(entry, table, output=tmp_path / name, listeners=[watch], **where, **OPTIONS)
         # Then it stays the default one
         assert set(seen) == {mine}
         assert distributed.default_client() is mine
@@ -204,7 +208,7 @@ def test_a_worker_that_cannot_reach_the_output_is_named(
     if not output.parent.exists():
         pytest.skip("needs /proc")
     # When a run is to use them
-    with pytest.raises(daskbatch.UsageError, match="/proc/self/cwd/out.*shared") as caught:
+    with pytest.raises(daskbatch.UsageError, match=r"/proc/self/cwd/out.*shared") as caught:
         daskbatch.run(script(SCRIPT), table, output=output, client=client, progress=False, **OPTIONS)
     # Then it says which worker, and nothing was begun
     assert any(worker in str(caught.value) for worker in client.scheduler_info()["workers"])
@@ -215,7 +219,7 @@ def test_a_worker_that_cannot_read_the_input_is_named(
     client: Client, table: Path, tmp_path: Path, script: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(daskbatch.UsageError, match="/proc/self/cwd/in.csv"):
+    with pytest.raises(daskbatch.UsageError, match=r"/proc/self/cwd/in\.csv"):
         daskbatch.run(
             script(SCRIPT), "/proc/self/cwd/in.csv", output=tmp_path / "out", client=client, progress=False, **OPTIONS
         )

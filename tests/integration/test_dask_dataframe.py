@@ -144,7 +144,7 @@ def test_a_partition_whose_graph_raises_is_named(
     ddf = dd.from_pandas(frame, npartitions=4).map_partitions(damaged, meta=frame.head(0))
     where: dict[str, Any] = {"process_count_per_node": 2} if own else {"client": client}
     # When it is the input
-    with pytest.raises(daskbatch.RunFailed, match="partition 2 .*ValueError: the disk is full of holes") as caught:
+    with pytest.raises(daskbatch.RunFailed, match=r"partition 2 .*ValueError: the disk is full of holes") as caught:
         daskbatch.run(Double, ddf, output=tmp_path / "out", progress=False, **where)
     # Then the run has failed, with a summary
     assert caught.value.summary is not None

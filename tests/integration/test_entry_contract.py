@@ -199,13 +199,12 @@ def test_context_of_files(run: Callable[..., Any], script: Callable[..., str], f
 
 CONTEXT_OF_ROWS = """
     def run(mini_batch, *, context):
-        return [[int(value), context.minibatch_index, context.global_row_index_lower_bound] for value in mini_batch["id"]]
+        bound = context.global_row_index_lower_bound
+        return [[int(value), context.minibatch_index, bound] for value in mini_batch["id"]]
 """
 
 
-def test_rows_know_their_place_in_parquet(
-    run: Callable[..., Any], script: Callable[..., str], tmp_path: Path
-) -> None:
+def test_rows_know_their_place_in_parquet(run: Callable[..., Any], script: Callable[..., str], tmp_path: Path) -> None:
     # Given two Parquet files of 10 rows, in row groups of 4
     (tmp_path / "in").mkdir()
     for part in range(2):

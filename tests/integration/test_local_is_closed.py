@@ -50,7 +50,9 @@ def test_no_process_of_a_local_run_has_a_socket(
     command = [sys.executable, program, script(LOOK), files(4), str(tmp_path / "out")]
     subprocess.run(command, check=True, timeout=60)
     # Then neither it nor anything below it listens, or is connected to anything
-    seen = [json.loads(json.loads(line)["result"]) for line in (tmp_path / "out" / "out.jsonl").read_text().splitlines()]
+    seen = [
+        json.loads(json.loads(line)["result"]) for line in (tmp_path / "out" / "out.jsonl").read_text().splitlines()
+    ]
     assert [sockets for sockets, _ in seen] == [[]] * 4
     # (program, and for each slot a supervisor and a runner)
     assert all(tree >= 3 for _, tree in seen)

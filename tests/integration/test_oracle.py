@@ -137,7 +137,8 @@ def test_equals_the_serial_way(
         **options,
     )
     # Then all that was given is there, and every byte is the oracle's
-    assert run.summary["items"] == {"total": count if kind == "files" else ROWS, "succeeded": run.summary["items"]["total"], "failed": 0}  # fmt: skip
+    items = count if kind == "files" else ROWS
+    assert run.summary["items"] == {"total": items, "succeeded": items, "failed": 0}
     assert run.output_file is not None
     assert run.output_file.read_bytes() == oracle(entry, tmp_path / "in", **options)
     if kind != "files":

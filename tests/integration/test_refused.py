@@ -33,7 +33,7 @@ CASES = {
     "glob without a match": Case(("*.parquet", "matches nothing"), inputs=("*.parquet",)),
     "empty folder": Case(("is empty",), inputs=("hollow",), files={"hollow/.hidden": ""}),
     "zero bytes": Case(("zero bytes", "a.csv"), inputs=("a.csv", "b.csv"), files={"a.csv": "", "b.csv": ""}),
-    "header without rows": Case(("a.csv", "row"), inputs=("a.csv",), files={"a.csv": "id,x\n"}),
+    "header without rows": Case(("a.csv", "has no rows"), inputs=("a.csv",), files={"a.csv": "id,x\n"}),
     "mixed formats": Case(("in.csv", "b.jsonl", "input_format"), inputs=("in.csv", "b.jsonl"), files={"b.jsonl": "{}"}),
     "no parquet": Case(("a.parquet", "Parquet"), inputs=("a.parquet",), files={"a.parquet": "id,x\n"}),
     "missing column": Case(("in.csv", "b.csv", "x"), inputs=("in.csv", "b.csv"), files={"b.csv": "id\n1\n"}),

@@ -223,7 +223,7 @@ def test_a_signal_while_results_are_combined(
 ) -> None:
     # Given a run whose work is done
     process = start(prelude=HANG.format(module="daskbatch.engine.finish", name="combine", notes=str(notes)))
-    eventually(lambda: (notes / "hangs").exists(), "combining")
+    eventually((notes / "hangs").exists, "combining")
     # When the signal comes
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -200,13 +200,14 @@ def test_stops_while_tasks_are_under_way(
 def test_stops_when_one_mini_batch_takes_long(
     tmp_path: Path, script: Callable[..., str], files: Callable[[int], str]
 ) -> None:
-    # Given a failure and, right behind it in the same task, a mini-batch that takes for ever; on the other slot quick ones
+    # Given a failure and, right behind it in the same task, a mini-batch that takes long; on the other slot quick ones
     (tmp_path / "notes").mkdir()
     arguments = ["--notes", tmp_path / "notes", "--fail", "0", "--slow", "1", "--seconds", "0.1"]
     with pytest.raises(daskbatch.ThresholdExceeded):
         daskbatch.run(
             script(SCRIPT), files(90), output=tmp_path / "out", arguments=arguments, progress=False, mini_batch_size=1,
             run_max_try=1, process_count_per_node=2, error_threshold=0, task_seconds=60,
+            run_invocation_timeout=6,
         )  # fmt: skip
     # Then nobody waits for it
     assert_stopped_in_time(tmp_path / "notes", 1, 90)
@@ -242,7 +243,7 @@ def test_results_so_far_stay_under_a_partial_name(
     assert caught.value.summary["output"]["name"] == "predictions.partial.csv"
     # and the partial one holds the oracle's bytes of what was committed, in the input's order
     header, *lines = run.output_file.read_bytes().splitlines()
-    oracle_header, *oracle_lines = oracle(script(SCRIPT), inputs, mini_batch_size=1)[:].splitlines()
+    oracle_header, *oracle_lines = oracle(script(SCRIPT), inputs, mini_batch_size=1).splitlines()
     committed = [
         int(line.split(",")[0].split("-")[0])
         for line in (tmp_path / "out/logs/sys/job_report/processed_mini-batches.csv").read_text().splitlines()[1:]

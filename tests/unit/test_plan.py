@@ -176,7 +176,7 @@ def test_parquet_files_that_do_not_go_together_are_named(planned: Any, tmp_path:
     ],
 )
 def test_the_format_goes_by_suffix(planned: Any, names: list[str], kind: str, separator: str | None) -> None:
-    plan = planned({n: gzip.compress(b"{}\n") if n.endswith("gz") else b"{}\n" for n in names})
+    plan = planned({n: gzip.compress(b"{}\n{}\n") if n.endswith("gz") else b"{}\n{}\n" for n in names})
     assert plan.format == kind
     assert separator is None or plan.table.separator == separator
     assert plan.files == len([n for n in names if kind == "files" or not n.startswith("_")])
