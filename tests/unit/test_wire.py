@@ -1,0 +1,83 @@
+"""What crosses the pipes comes out as it went in."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskbatch.types import OPEN_END, MiniBatch, MiniBatchSize, TableFormat
+from daskbatch.worker import wire
+
+NUMBERS = st.integers(0, 2**32 - 1)
+PATHS = st.lists(st.text(st.characters(min_codepoint=1)), min_size=1, max_size=3).map(tuple)
+BATCHES = st.lists(
+    st.one_of(
+        st.builds(lambda file, paths: MiniBatch(file, 0, paths), NUMBERS, PATHS),
+        st.builds(
+            MiniBatch, NUMBERS, NUMBERS, PATHS, NUMBERS, NUMBERS, st.integers(1, 2**40), NUMBERS, NUMBERS, NUMBERS
+        ),
+        st.builds(lambda *key: MiniBatch(*key, stop=OPEN_END), NUMBERS, NUMBERS, PATHS),
+    ),
+    max_size=5,
+)
+
+
+@given(
+    batches=BATCHES, budget=st.floats(0, 1e9), retries=st.dictionaries(st.tuples(NUMBERS, NUMBERS), NUMBERS, max_size=3)
+)
+def test_rows(batches: list[MiniBatch], budget: float, retries: dict[tuple[int, int], int]) -> None:
+    assert wire.decode_row(wire.encode_row(batches, budget, retries)) == (batches, budget, retries)
+
+
+def test_names_that_are_no_utf8_survive() -> None:
+    name = os.fsdecode(b"/in/caf\xe9.png")
+    (batch,), _, _ = wire.decode_row(wire.encode_row([MiniBatch(0, 0, (name,))], 1.0, {}))
+    assert os.fsencode(batch.paths[0]) == b"/in/caf\xe9.png"
+
+
+@given(payloads=st.lists(st.binary(max_size=200), max_size=6), cut=st.integers(1, 40))
+def test_frames_in_pieces_of_any_size(payloads: list[bytes], cut: int) -> None:
+    # Given frames, of which the last is torn
+    data = b"".join(wire.pack_frame(wire.RESULT, p, 1, n, 2, 3, 4, 5, 0.5) for n, p in enumerate(payloads))
+    data += wire.pack_frame(wire.END, b"torn")[:-1]
+    # When they come in pieces
+    reader = wire.FrameReader()
+    frames = [frame for at in range(0, len(data), cut) for frame in reader.feed(data[at : at + cut])]
+    # Then all but the torn one are there
+    assert [frame.payload for frame in frames] == payloads
+    assert [frame.index for frame in frames] == list(range(len(payloads)))
+    assert all(frame[2:8] == (n, 2, 3, 4, 5, frame.checksum) for n, frame in enumerate(frames))
+
+
+def test_work_larger_than_a_pipe() -> None:
+    down, up = os.pipe()
+    blob = os.urandom(300_000)
+    sender = threading.Thread(target=wire.send_work, args=(up, b"message", blob))
+    sender.start()
+    assert wire.read_exactly(down) == (b"message", blob)
+    sender.join()
+    os.close(up)
+    assert wire.read_exactly(down) is None
+    os.close(down)
+
+
+def test_the_page_tells_the_phase_and_the_stop() -> None:
+    page = wire.Page(bytearray(wire.PAGE_SIZE))
+    page.enter(wire.RUN, 3, 17, 10)
+    assert page.state()[1:] == (wire.RUN, 3, 17, 10)
+    assert not page.stop
+    page.request_stop()
+    assert page.stop
+    assert page.state()[1:] == (wire.RUN, 3, 17, 10)
+    page.clear_stop()
+    assert not page.stop
+
+
+def test_a_table_format_survives_json() -> None:
+    import json
+
+    table = TableFormat("csv", MiniBatchSize("rows", 5), columns=(("a", "int64"),), dtype=(("a", "int64"),))
+    assert wire.table_format(json.loads(json.dumps(table._asdict()))) == table
