@@ -123,7 +123,7 @@ def test_what_cannot_be_pickled_is_refused(tmp_path: Path, files: Callable[[int]
             return mini_batch
 
     # When it is to run, then that is said before anything starts
-    with pytest.raises(daskbatch.EntryScriptError, match="cannot be sent.*lock"):
+    with pytest.raises(daskbatch.EntryScriptError, match=r"cannot be sent.*lock"):
         daskbatch.run(locked, files(2), output=tmp_path / "out", **OPTIONS)
     assert not (tmp_path / "out").exists()
 

@@ -63,7 +63,7 @@ CASES = {
     "output cannot be written": Case(("output", "/proc/daskbatch", "cannot be written"), output="/proc/daskbatch"),
     "output in the input": Case(
         ("output", "inside the input"), inputs=("data",), output="data/out", files={"data/a.csv": "id\n1\n"}
-    ),  # fmt: skip
+    ),
     "another run's result": Case(
         ("already holds", "predictions.csv"), output="old", files={"old/predictions.csv": "x"}
     ),
