@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "Limits", "is_final", "row_length"]
+__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "InitGate", "Limits", "is_final", "row_length"]
 
 FIRST_MINI_BATCHES = 20
 """Unless thresholds are given, a run whose first mini-batches all fail is taken to be wrong as a whole."""
@@ -114,6 +114,31 @@ class FirstMiniBatches:
             if failed == FIRST_MINI_BATCHES:
                 return True
         return exhausted and failed > 0
+
+
+@dataclass(slots=True)
+class InitGate:
+    """What a failed ``init()`` means: a wrong script, or a wrong node?"""
+
+    succeeded: bool = False
+    """It has succeeded somewhere."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Slot to how often it failed there."""
+
+    def failed(self, slot: str, slots: int) -> str:
+        """It has failed on `slot`, one of `slots`.
+
+        Returns
+        -------
+        str
+            ``"stop"``: two slots (all if fewer) have failed and none has succeeded. ``"leave out"``: it succeeds
+            elsewhere, and this slot has had its second chance. Else ``"go on"``.
+        """
+        self.failures[slot] = self.failures.get(slot, 0) + 1
+        if self.succeeded:
+            return "leave out" if self.failures[slot] > 1 else "go on"
+        # The same slot twice says as much where it is the only one to be had work.
+        return "stop" if len(self.failures) >= min(2, slots) or self.failures[slot] > 2 else "go on"
 
 
 def row_length(budget: float, seconds_each: float | None, left: int, slots: int, longest: int = _LONGEST_ROW) -> int:

@@ -31,8 +31,7 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
         client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT)
     except TimeoutError:
         raise UsageError(
-            f"the Dask cluster has no worker after {_WORKERS_TIMEOUT:g} s. Start workers, or scale the cluster, then run "
-            "again."
+            f"the Dask cluster has no worker after {_WORKERS_TIMEOUT:g} s. Start workers or scale it, then run again."
         ) from None
     token = os.path.join(spec.output, ".daskbatch", "plan.jsonl")
     first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])

@@ -72,7 +72,6 @@ class Backlog:
             return self._returned.popleft()
         batch = next(self._batches, None)
         if batch is None:
-            self._books.exhausted = True
             return None
         self._taken += 1
         if self._books.watching_first:

@@ -11,14 +11,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from daskbatch import errors
+from daskbatch.engine.rows import answered, count_items, describe, find
 from daskbatch.events import AttemptFailed, Event, MiniBatchFailed, Progress
 from daskbatch.policy import FirstMiniBatches, Limits, is_final
 from daskbatch.store.ledger import Ledger
-from daskbatch.types import OPEN_END, Chunk, MiniBatch
+from daskbatch.types import Chunk, MiniBatch
 
-__all__ = ["Books", "Stop", "rest_of"]
+__all__ = ["Books", "Stop"]
 
 Key = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What a task under way has told."""
+
+    done: int = 0
+    """Mini-batches answered."""
+    items: int = 0
+    failures: int = 0
+    """Failed tries."""
+    failed: int = 0
+    """Mini-batches that have finally failed."""
+    items_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +58,28 @@ class Books:
     ledger : Ledger
     tell : callable
         Takes events.
+    total : int or None
+        Mini-batches of the whole input, at most, where planning could count them.
     """
 
-    def __init__(self, limits: Limits, run_max_try: int, ledger: Ledger, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        run_max_try: int,
+        ledger: Ledger,
+        tell: Callable[[Event], None],
+        total: int | None = None,
+    ) -> None:
         self._limits = limits
         self._run_max_try = run_max_try
         self._ledger = ledger
         self._tell = tell
         self._tries: dict[Key, int] = {}
         self._first = FirstMiniBatches()
+        self._heard: dict[int, _Heard] = {}
         self._last_traceback: str | None = None
+        self._total = total
+        self._ended = False
         self.chunks: list[Chunk] = []
         self.succeeded = 0
         self.failed = 0
@@ -64,8 +91,6 @@ class Books:
         self.tries = 0
         self.retries = 0
         self.run_seconds = 0.0
-        self.exhausted = False
-        """The plan has no further mini-batch."""
         self.stop: Stop | None = None
 
     def expect(self, batch: MiniBatch) -> None:
@@ -81,21 +106,53 @@ class Books:
         """The failed tries so far of those in `row` that had any."""
         return {batch.key: self._tries[batch.key] for batch in row if batch.key in self._tries} if self._tries else {}
 
-    def enter(self, row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBatch]:
+    def hear(self, task: int, row: Sequence[MiniBatch], news: Mapping[str, Any]) -> None:
+        """Judge by what a task has told before its end. It is booked with the report alone: a task may be lost."""
+        heard = self._heard.setdefault(task, _Heard())
+        for failure in news["failures"]:
+            batch = find(row, tuple(failure["key"]))
+            heard.failures += 1
+            if self._tell_attempt(batch, failure, news):
+                items = self._items_of(batch, failure)
+                heard.items_failed += 1 if items is None else items
+                heard.failed += 1
+        heard.items_failed += sum(items - returned for _, _, items, returned in news["short"])
+        heard.done, heard.items = news["done"], news["items"]
+        self._judge()
+
+    def unhear(self, task: int) -> None:
+        """Forget what a task has told: it is lost."""
+        self._heard.pop(task, None)
+
+    def enter(self, row: Sequence[MiniBatch], report: Mapping[str, Any], task: int | None = None) -> list[MiniBatch]:
         """Book a task's report.
+
+        Parameters
+        ----------
+        row : sequence of MiniBatch
+        report : mapping
+            See `TaskReport`.
+        task : int or None
+            Its number, where it may have been heard of before.
 
         Returns
         -------
         list of MiniBatch
             Those to be tried again.
         """
+        heard = self._heard.pop(task, None) if task is not None else None
+        told = 0 if heard is None else heard.failures
         self.succeeded += report["mini_batches"]
         self.tries += report["mini_batches"]
         self.items += report["items"] - report["missing"]
         self.run_seconds += report["run_seconds"]
         for short in report["short"]:
             self._enter_short(row, short, report)
-        again = [batch for failure in report["failures"] if (batch := self._enter_failure(row, failure, report))]
+        again = []
+        for number, failure in enumerate(report["failures"]):
+            batch = self._enter_failure(row, failure, report, told=number < told)
+            if batch is not None:
+                again.append(batch)
         if report["chunk"] is not None:
             # After the failures: a chunk's line makes those before it durable too.
             chunk = Chunk(*report["chunk"])
@@ -124,40 +181,21 @@ class Books:
         self._tell(MiniBatchFailed(time.time(), entry))
 
     def _enter_failure(
-        self, row: Sequence[MiniBatch], failure: Mapping[str, Any], report: Mapping[str, Any]
+        self, row: Sequence[MiniBatch], failure: Mapping[str, Any], report: Mapping[str, Any], told: bool
     ) -> MiniBatch | None:
+        """Book a failed try; return the mini-batch if it is to be tried again."""
         batch = find(row, tuple(failure["key"]))
+        final = self._is_final(batch, failure) if told else self._tell_attempt(batch, failure, report)
         tries = self._tries[batch.key] = self._tries.get(batch.key, 0) + 1
         self.tries += 1
-        final = is_final(tries, self._run_max_try, failure["retry"])
         self._ledger.attempt_failed(batch.key, tries, failure["error"])
-        self._tell(
-            AttemptFailed(
-                time.time(),
-                batch.name,
-                tries,
-                failure["error"],
-                failure["message"],
-                failure["traceback"],
-                report["node"],
-                report["process"],
-                final,
-            )
-        )
-        if failure["error"] == errors.MultiLineText.__name__:
-            self.stop = self.stop or Stop(errors.MultiLineText, failure["message"])
         if not final:
             self.retries += 1
             return batch
-        self._enter_final(batch, failure, tries, report)
-        return None
-
-    def _enter_final(self, batch: MiniBatch, failure: Mapping[str, Any], tries: int, report: Mapping[str, Any]) -> None:
-        items = failure["items"] if failure["items"] is not None else count_items(batch)
+        items = self._items_of(batch, failure)
         self.failed += 1
         self.items_failed += 1 if items is None else items
         self.items_failed_at_least |= items is None
-        self._last_traceback = failure["traceback"] or self._last_traceback
         entry = {
             **describe(batch),
             "item_count": items,
@@ -167,9 +205,40 @@ class Books:
             "tries": tries,
             "worker": f"{report['node']}/{report['process']}",
         }
-        self._ledger.failed(batch.key, entry["error"], entry)
-        self._first.settle(batch.key, False)
+        self._ledger.failed(batch.key, failure["error"], entry)
         self._tell(MiniBatchFailed(time.time(), entry))
+        return None
+
+    def _tell_attempt(self, batch: MiniBatch, failure: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+        """Tell of a failed try; return whether it was the last."""
+        final = self._is_final(batch, failure)
+        if final:
+            self._last_traceback = failure["traceback"] or self._last_traceback
+            self._first.settle(batch.key, False)
+        if failure["error"] == errors.MultiLineText.__name__:
+            self.stop = self.stop or Stop(errors.MultiLineText, failure["message"])
+        self._tell(
+            AttemptFailed(
+                time.time(),
+                batch.name,
+                self._tries.get(batch.key, 0) + 1,
+                failure["error"],
+                failure["message"],
+                failure["traceback"],
+                where["node"],
+                where["process"],
+                final,
+            )
+        )
+        return final
+
+    def _is_final(self, batch: MiniBatch, failure: Mapping[str, Any]) -> bool:
+        return is_final(self._tries.get(batch.key, 0) + 1, self._run_max_try, failure["retry"])
+
+    @staticmethod
+    def _items_of(batch: MiniBatch, failure: Mapping[str, Any]) -> int | None:
+        known: int | None = failure["items"]
+        return count_items(batch) if known is None else known
 
     def _settle_first(self, row: Sequence[MiniBatch], report: Mapping[str, Any]) -> None:
         empty = {tuple(key) for key in report["empty"]}
@@ -184,11 +253,12 @@ class Books:
         """Stop the run where the failures so far say so."""
         if self.stop is not None:
             return
-        total = self.succeeded + self.failed if self.exhausted else None
-        crossed = self._limits.exceeded(self.items_failed, self.failed, total)
+        items_failed = self.items_failed + sum(heard.items_failed for heard in self._heard.values())
+        failed = self.failed + sum(heard.failed for heard in self._heard.values())
+        crossed = self._limits.exceeded(items_failed, failed, self._total)
         if crossed is not None:
             self.stop = Stop(errors.ThresholdExceeded, crossed, self._last_traceback)
-        elif not self._limits.given and self.failed and self._first.all_failed(self.exhausted):
+        elif not self._limits.given and self.failed and self._first.all_failed(self._ended):
             self.stop = Stop(
                 errors.ThresholdExceeded,
                 f"the first {self.failed} mini-batches have all failed after every try, so the script or its input is "
@@ -196,9 +266,7 @@ class Books:
                 self._last_traceback,
             )
 
-    def progress(
-        self, elapsed: float, total: int, exact: bool, slots: int, going: Sequence[tuple[int, int]] = ()
-    ) -> Progress:
+    def progress(self, elapsed: float, total: int, exact: bool, slots: int) -> Progress:
         """How far the run is.
 
         Parameters
@@ -210,13 +278,11 @@ class Books:
         exact : bool
         slots : int
             Slots at work.
-        going : sequence of (int, int)
-            Mini-batches and items that tasks under way have done, not yet booked.
         """
-        done = self.succeeded + self.failed + sum(mini_batches for mini_batches, _ in going)
+        done = self.succeeded + self.failed + sum(heard.done for heard in self._heard.values())
         total = max(total, done)
         remaining = elapsed / done * (total - done) if done else None
-        items = self.items + self.items_failed + sum(items for _, items in going)
+        items = self.items + self.items_failed + sum(heard.items for heard in self._heard.values())
         return Progress(
             time.time(),
             elapsed,
@@ -239,67 +305,7 @@ class Books:
         Stop or None
             Why the run has failed.
         """
-        self.exhausted = True
+        self._ended = True
+        self._total = self.succeeded + self.failed
         self._judge()
         return self.stop
-
-
-def find(row: Sequence[MiniBatch], key: Key) -> MiniBatch:
-    """The mini-batch of `key`; one of a stream is made from the stream's descriptor."""
-    for batch in row:
-        if batch.key == key:
-            return batch._replace(start=1) if batch.stop == OPEN_END else batch
-        if batch.stop == OPEN_END and batch.file == key[0]:
-            return batch._replace(index=key[1], start=1)
-    raise LookupError(f"mini-batch {key} is not in the row")
-
-
-def answered(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> Iterable[Key]:
-    """The keys of `row` that a report speaks of."""
-    if report["last"] is None:
-        return
-    last = tuple(report["last"])
-    for batch in row:
-        if batch.stop == OPEN_END:
-            end = last[1] if batch.file == last[0] else batch.index - 1
-            for index in range(batch.index, end + 1):
-                yield (batch.file, index)
-        else:
-            yield batch.key
-        if batch.file == last[0] and (batch.stop == OPEN_END or batch.index == last[1]):
-            return
-
-
-def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBatch]:
-    """What of `row` a report leaves undone."""
-    if report["whole"]:
-        return []
-    if report["last"] is None:
-        return list(row)
-    file, index = report["last"]
-    for position, batch in enumerate(row):
-        if batch.file != file:
-            continue
-        if batch.stop == OPEN_END:
-            rest = list(row[position + 1 :])
-            return rest if batch.start else [batch._replace(index=index + 1), *rest]
-        if batch.index == index:
-            return list(row[position + 1 :])
-    raise LookupError(f"mini-batch {(file, index)} is not in the row")
-
-
-def count_items(batch: MiniBatch) -> int | None:
-    """Items of a mini-batch as far as its descriptor tells."""
-    if batch.stop == 0:
-        return len(batch.paths)
-    return None
-
-
-def describe(batch: MiniBatch) -> dict[str, Any]:
-    """Identity of a mini-batch for people: its key, its files, its range."""
-    identity: dict[str, Any] = {"mini_batch": batch.name, "paths": list(batch.paths)}
-    if batch.stop > 0:
-        identity["range"] = [batch.start, batch.stop]
-        if batch.unit:
-            identity["row_group"] = batch.unit
-    return identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,21 +12,20 @@ from distributed import Client, Future
 
 from daskbatch import errors
 from daskbatch.engine.backlog import Backlog
-from daskbatch.engine.books import Books, Stop, rest_of
+from daskbatch.engine.books import Books, Stop
 from daskbatch.engine.places import Place, Places
+from daskbatch.engine.presence import Presence
+from daskbatch.engine.rows import rest_of
 from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
+from daskbatch.policy import InitGate
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
-from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, forget_topic, renew_lease, run_row
+from daskbatch.worker.plugin import PluginSettings, run_row
 from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import encode_row
 
-__all__ = ["LEASE", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
-LEASE = 60.0
-"""Seconds after which a worker that hears nothing of the engine ends the run's processes."""
-
-_RENEW_EVERY = 10.0
 _PROGRESS_EVERY = 0.5
 _LOOK_FOR_WORKERS_EVERY = 1.0
 _TASKS_PER_SLOT = 2
@@ -40,6 +38,7 @@ _STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
 class _Task:
     """A row under way."""
 
+    number: int
     row: list[MiniBatch]
     place: Place
 
@@ -88,50 +87,41 @@ class Dispatcher:
     ) -> None:
         self._client = client
         self._spec = spec
-        self._settings = settings
         self._books = books
         self._backlog = backlog
         self._name = name
         self._tell = tell
         self._partitions = partitions
         self._inbox = inbox
+        self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
         self._tasks: dict[Future[Any], _Task] = {}
+        self._numbered: dict[int, _Task] = {}
         self._sent = 0
         self._deadline = _Deadline()
         self._signals = 0
         self._began = time.monotonic()
         self._told = 0.0
         self._looked = 0.0
-        self._initialised = False
-        self._init_failures: dict[tuple[str, str], int] = {}
-        self._going: dict[tuple[str, str], tuple[int, int]] = {}
+        self._init = InitGate()
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
 
     def run(self) -> None:
         """Work until nothing is left or the books say stop. Leaves no process, plugin or key behind."""
-        topic = f"{self._name}-events"
-        inbox = self._inbox  # and not self: a Client keeps its handlers for its whole life
-        self._client.subscribe_topic(topic, lambda event: inbox.put(event[1]))
-        self._client.register_plugin(RunPlugin(self._name, topic, self._settings), name=self._name)
-        ended = threading.Event()
-        renewal = threading.Thread(target=self._renew, args=(ended,), name="daskbatch-lease", daemon=True)
-        renewal.start()
-        try:
-            self._places.refresh()
-            self._looked = time.monotonic()
-            while True:
-                if self._books.stop is None:
-                    self._fill()
-                if not self._tasks:
-                    break
-                self._wait()
-            self._progress(final=True)
-        finally:
-            ended.set()
-            self._end(topic)
-            renewal.join()
+        with self._presence:
+            try:
+                self._places.refresh()
+                self._looked = time.monotonic()
+                while True:
+                    if self._books.stop is None:
+                        self._fill()
+                    if not self._tasks:
+                        break
+                    self._wait()
+                self._progress(final=True)
+            finally:
+                self._end()
 
     # What to send
 
@@ -142,7 +132,7 @@ class Dispatcher:
                 return
             self._send(row, place)
         if not self._places.all and not self._tasks:
-            self._books.stop = Stop(errors.RunFailed, "no worker is left to run on")
+            self._halt(errors.RunFailed, "no worker is left to run on")
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
         budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
@@ -150,6 +140,7 @@ class Dispatcher:
         future = self._client.submit(
             run_row,
             self._name,
+            self._sent,
             message,
             self._partitions.get(row[0].file),
             key=f"{self._name}-{self._sent}",
@@ -158,8 +149,8 @@ class Dispatcher:
             pure=False,
             retries=0,
         )
+        self._tasks[future] = self._numbered[self._sent] = _Task(self._sent, row, place)
         self._sent += 1
-        self._tasks[future] = _Task(row, place)
         place.tasks += 1
         future.add_done_callback(self._inbox.put)
 
@@ -192,20 +183,29 @@ class Dispatcher:
 
     def _receive(self, message: Any) -> None:
         if isinstance(message, Future):
-            task = self._tasks.pop(message, None)
+            task = self._take(message)
             if task is not None:
-                task.place.tasks -= 1
                 self._receive_task(message, task)
         elif isinstance(message, int):
             self._receive_signal(message)
-        elif "going" in message:
-            self._going[tuple(message["going"])] = (message["done"], message["items"])
+        elif "task" in message:
+            task = self._numbered.get(message["task"])
+            if task is not None:  # else its report was quicker
+                self._books.hear(task.number, task.row, message)
         elif "started" in message:
-            self._initialised = True
+            self._init.succeeded = True
             self.first_start = self.first_start or time.monotonic()
             self._tell(
                 RunnerStarted(time.time(), message["node"], message["process"], message["started"], message["seconds"])
             )
+
+    def _take(self, future: Future[Any]) -> _Task | None:
+        """Strike a task off the list. None: it was before."""
+        task = self._tasks.pop(future, None)
+        if task is not None:
+            del self._numbered[task.number]
+            task.place.tasks -= 1
+        return task
 
     def _receive_signal(self, number: int) -> None:
         self._signals += 1
@@ -228,7 +228,6 @@ class Dispatcher:
             return
         report = future.result()
         future.release()
-        self._going.pop((report["node"], report["process"]), None)
         if report["init_error"] is not None:
             self._receive_init_error(report, task)
         died = report["died"]
@@ -237,7 +236,7 @@ class Dispatcher:
             report["last"] = task.row[0].key
             report["failures"] = [{**died, "key": task.row[0].key, "items": None}]
         rest = rest_of(task.row, report)
-        again = self._books.enter(task.row, report)
+        again = self._books.enter(task.row, report, task.number)
         self._backlog.give_back(rest, again)
         done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
         self._backlog.learn(task.row, done, report["seconds"])
@@ -257,30 +256,23 @@ class Dispatcher:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
         error = future.exception() if future.status == "error" else None
         future.release()
+        self._books.unhear(task.number)
         if self._partitions and error is not None:
-            self._books.stop = self._books.stop or Stop(
-                errors.RunFailed,
-                f"partition {task.row[0].file} of the Dask dataframe failed: {type(error).__name__}: {error}",
-            )
+            partition = task.row[0].file
+            self._halt(errors.RunFailed, f"partition {partition} of the Dask dataframe failed: {_told(error)}")
         elif error is not None and task.place in self._places.all:
-            self._books.stop = self._books.stop or Stop(
-                errors.RunFailed, f"worker {task.place.address} failed: {type(error).__name__}: {error}"
-            )
+            self._halt(errors.RunFailed, f"worker {task.place.address} failed: {_told(error)}")
         self._backlog.give_back(task.row)
 
     def _receive_init_error(self, report: Mapping[str, Any], task: _Task) -> None:
-        """Before any success two slots (all if fewer) end the run; after one, a slot's second failure ends its node."""
-        slot = (report["node"], report["process"])
+        slot = f"{report['node']}/{report['process']}"
         failure = report["init_error"]
-        self._init_failures[slot] = self._init_failures.get(slot, 0) + 1
         message = f"{failure['error']}: {failure['message']}"
-        if not self._initialised:
-            if len(self._init_failures) >= min(2, self._places.slots):
-                self._books.stop = self._books.stop or Stop(
-                    errors.InitFailed, f"init() failed ({message})", failure["traceback"]
-                )
-        elif self._init_failures[slot] >= 2:
-            self._leave_out(task.place, f"init() failed twice on {slot[0]}/{slot[1]} ({message})")
+        verdict = self._init.failed(slot, self._places.slots)
+        if verdict == "stop":
+            self._halt(errors.InitFailed, f"init() failed ({message})", failure["traceback"])
+        elif verdict == "leave out":
+            self._leave_out(task.place, f"init() failed twice on {slot} ({message})")
 
     def _leave_out(self, place: Place, why: str) -> None:
         self._tell(Notice(time.time(), f"{place.address} is left out: {why}", "WARNING"))
@@ -288,15 +280,15 @@ class Dispatcher:
             for task in self._cancel(other):
                 self._backlog.give_back(task.row)
         if not self._places.all:
-            self._books.stop = self._books.stop or Stop(errors.RunFailed, f"no worker is left; the last one: {why}")
+            self._halt(errors.RunFailed, f"no worker is left; the last one: {why}")
 
     def _cancel(self, place: Place) -> list[_Task]:
         """Take tasks back from Dask."""
         taken = []
         for future, task in list(self._tasks.items()):
             if task.place is place:
-                self._tasks.pop(future)
-                task.place.tasks -= 1
+                self._take(future)
+                self._books.unhear(task.number)
                 future.cancel()
                 taken.append(task)
         return taken
@@ -305,7 +297,6 @@ class Dispatcher:
         for place in self._places.refresh():
             text = f"worker {place.address} is gone; its mini-batches run elsewhere"
             self._tell(Notice(time.time(), text, "WARNING"))
-            self._going = {slot: done for slot, done in self._going.items() if slot[0] != place.node}
             self._receive_lost_worker(place)
 
     def _receive_lost_worker(self, place: Place) -> None:
@@ -322,6 +313,11 @@ class Dispatcher:
 
     # How it ends
 
+    def _halt(self, error: type[errors.DaskbatchError], why: str, traceback: str | None = None) -> None:
+        """End the run, unless it ends already: the first reason is the one to tell."""
+        if self._books.stop is None:
+            self._books.stop = Stop(error, why, traceback)
+
     def _stop(self, grace: float) -> None:
         self._deadline.at = time.monotonic() + grace
         self._on_workers("stop")
@@ -331,29 +327,23 @@ class Dispatcher:
         self._on_workers("kill")
 
     def _on_workers(self, how: str) -> None:
-        addresses = [place.address for place in self._places.all]
-        self._client.run(end_slots, self._name, how, workers=addresses, on_error="ignore")
+        self._presence.end_slots(how, [place.address for place in self._places.all])
 
-    def _end(self, topic: str) -> None:
+    def _end(self) -> None:
         if self._tasks:  # an error of our own on the way: what is under way is of no use
             self._kill()
             for place in {task.place for task in self._tasks.values()}:
                 self._cancel(place)
         elif not self._deadline.killed:
             self._on_workers("kill" if self._books.stop is not None else "finish")
-        self._client.unregister_worker_plugin(self._name)
-        try:
-            self._client.run_on_scheduler(forget_topic, topic)
-        except Exception:  # it has no daskbatch, or runs nothing for clients
-            self._client.unsubscribe_topic(topic)
-
-    def _renew(self, ended: threading.Event) -> None:
-        while not ended.wait(_RENEW_EVERY):
-            self._client.run(renew_lease, self._name, on_error="ignore")
 
     def _progress(self, final: bool = False) -> None:
         books, backlog = self._books, self._backlog
         total = 0 if final and books.stop is None else backlog.estimate
         busy = sum(min(place.tasks, place.slots) for place in self._places.all)
         elapsed = time.monotonic() - self._began
-        self._tell(books.progress(elapsed, total, backlog.exact or final, busy, tuple(self._going.values())))
+        self._tell(books.progress(elapsed, total, backlog.exact or final, busy))
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

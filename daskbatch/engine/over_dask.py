@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
-from daskbatch.engine.dispatch import LEASE, Dispatcher
+from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.presence import LEASE
 from daskbatch.worker.plugin import PluginSettings
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ class _Run:
                 self._take_back()
                 raise
             limits = Limits(self.spec.error_threshold, self.spec.allowed_failed_count, self.spec.allowed_failed_percent)
-            self.books = Books(limits, self.spec.run_max_try, self.ledger, self.tell)
+            self.books = Books(limits, self.spec.run_max_try, self.ledger, self.tell, self.plan.mini_batches)
             with contextlib.closing(self.ledger):
                 try:
                     self._work()

@@ -73,7 +73,6 @@ def run_serially(
                     if books.stop is not None or not _until_settled(attempts, part, books, writer):
                         break
                     work()
-            books.exhausted = True
         finally:
             attempts.close()
             writer.close()

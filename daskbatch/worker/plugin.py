@@ -152,11 +152,11 @@ class RunPlugin(WorkerPlugin):
     def _tell(self, message: dict[str, Any]) -> None:
         self._worker.log_event(self._topic, message)
 
-    def run(self, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+    def run(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
         """Run a row on a free slot. Called in the task's thread."""
         slot = self._free.get()
         try:
-            return TaskReport().as_dict() if slot is None else slot.execute(row, blob)
+            return TaskReport().as_dict() if slot is None else slot.execute(task, row, blob)
         finally:
             self._free.put(slot)
 
@@ -211,10 +211,10 @@ def _plugin(worker: Worker, name: str) -> RunPlugin:
     return plugin
 
 
-def run_row(name: str, row: bytes, partition: Any = None) -> dict[str, Any]:
+def run_row(name: str, task: int, row: bytes, partition: Any = None) -> dict[str, Any]:
     """The task that Dask schedules: one row of mini-batches on the worker it was sent to."""
     plugin = _plugin(get_worker(), name)
-    return plugin.run(row, b"" if partition is None else _arrow(partition))
+    return plugin.run(task, row, b"" if partition is None else _arrow(partition))
 
 
 def _arrow(partition: Any) -> memoryview:

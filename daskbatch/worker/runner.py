@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,8 +142,13 @@ class Runner:
         with contextlib.suppress(BrokenPipeError):
             wire.send_work(self._work, message, blob)
 
-    def frames(self) -> Iterator[wire.Frame]:
+    def frames(self, due: Callable[[], float | None] = lambda: None) -> Iterator[wire.Frame]:
         """Yield what the runner says, for as long as it lives.
+
+        Parameters
+        ----------
+        due : callable
+            Called before each wait; returns after how many seconds it wants to be called again, or None.
 
         Raises
         ------
@@ -151,7 +156,8 @@ class Runner:
             After the last frame that it sent whole.
         """
         while True:
-            ready = {fd for fd, _ in self._poll.poll()}
+            wait = due()
+            ready = {fd for fd, _ in self._poll.poll(None if wait is None else wait * 1000)}
             if self._result in ready:
                 with contextlib.suppress(BlockingIOError):
                     data = os.read(self._result, _READ_BYTES)

@@ -13,13 +13,11 @@ from typing import Any
 from daskbatch.store.segments import SegmentWriter
 from daskbatch.types import UNKNOWN_ITEMS, Record
 from daskbatch.worker import wire
+from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
 from daskbatch.worker.task_report import TaskReport
 
 __all__ = ["Slot", "describe_death"]
-
-_TELL_EVERY = 1.0  # seconds; a task may be long
-_LOOK_AT_CLOCK = 100  # mini-batches
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -51,8 +49,17 @@ class Slot:
         self._signatures: dict[int, str] = {}
         self._stopping = False
 
-    def execute(self, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+    def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
         """Run a row.
+
+        Parameters
+        ----------
+        task : int
+            The engine's number of it.
+        row : bytes
+            From `wire.encode_row`.
+        blob : bytes-like
+            A Dask partition as an Arrow stream.
 
         Returns
         -------
@@ -71,12 +78,14 @@ class Slot:
                 runner.send_row(row, blob)
                 if self._stopping:
                     runner.request_stop()
-                self._collect(runner, report)
+                self._collect(runner, report, News(report, task, self._tell))
         except RunnerDied as died:
             self._runner = None
             self._account_for(died.verdict, report)
         except BaseException:
+            # The disk is full, say: what the runner has still to tell of this row must not reach the next one.
             self._writer.abandon()
+            self._drop_runner()
             raise
         chunk = self._writer.commit()
         return report.as_dict(chunk, time.monotonic() - began)
@@ -102,10 +111,15 @@ class Slot:
             return None
         raise AssertionError("frames() ends by RunnerDied alone")
 
-    def _collect(self, runner: Runner, report: TaskReport) -> None:
+    def _drop_runner(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.kill()
+            runner.wait()
+
+    def _collect(self, runner: Runner, report: TaskReport, news: News) -> None:
         append = self._writer.append
-        told = time.monotonic()
-        for kind, file, index, items, returned, rows, columns, crc, seconds, payload in runner.frames():
+        for kind, file, index, items, returned, rows, columns, crc, seconds, payload in runner.frames(news.due):
             if kind == wire.RESULT:
                 record = Record(file, index, items, returned, rows, 0, len(payload), crc, seconds)
                 append(record, payload, self._signatures[columns])
@@ -121,16 +135,10 @@ class Slot:
             elif kind == wire.END:
                 report.whole = json.loads(payload)["whole"]
                 return
-            if report.mini_batches % _LOOK_AT_CLOCK == 0 or seconds > 0.01:
-                now = time.monotonic()
-                if now - told > _TELL_EVERY:
-                    told = now
-                    self._tell({"going": (self.node, self.process), "done": report.done, "items": report.items})
 
     def _fail(self, report: TaskReport, file: int, index: int, items: int | None, failure: dict[str, Any]) -> None:
         entry = {"key": (file, index), "items": items, "node": self.node, "process": self.process, **failure}
         report.fail(entry)
-        self._tell({"failure": entry})
 
     def _account_for(self, verdict: dict[str, Any], report: TaskReport) -> None:
         """A runner died: blame the mini-batch under way, or ``init()``, or nobody."""

@@ -29,7 +29,8 @@ def shutdown():
 def run(mini_batch):
     what = os.path.basename(mini_batch[0])
     if what == "daemons":
-        code = "import os, time; os.setsid(); os.fork() and os._exit(0); open('daemon-%d' % os.getpid(), 'w'); time.sleep(600)"
+        code = "import os, time; os.setsid(); os.fork() and os._exit(0); "
+        code += "open('daemon-%d' % os.getpid(), 'w'); time.sleep(600)"
         for _ in range(3):
             subprocess.Popen([sys.executable, "-c", code])
         while len(list(Path(".").glob("daemon-*"))) < 3:
@@ -129,7 +130,7 @@ def test_daemons_that_left_their_session_die_with_their_runner(who: str, launch:
     # Given a run() that has started daemons of its own and hangs
     runner, _ = started(launch)
     send(runner, "daemons")
-    wait_for(lambda: (tmp_path / "ready").exists())
+    wait_for((tmp_path / "ready").exists)
     assert len(daemons(tmp_path)) == 3
     # When one of the two halves is killed, or the end is asked for
     if who == "asked":
@@ -166,7 +167,7 @@ def test_a_killed_program_takes_its_runners_along(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
-    wait_for(lambda: (tmp_path / "ready").exists())
+    wait_for((tmp_path / "ready").exists)
     tree = psutil.Process(process.pid).children(recursive=True)
     # When it is killed
     process.kill()

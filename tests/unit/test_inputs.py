@@ -394,8 +394,8 @@ def test_a_dask_partition_is_read_by_slices_with_its_own_dtypes() -> None:
     # When it is cut and read
     reader = TableReader(TableFormat("arrow", MiniBatchSize("rows", 2)))
     reader.open_partition(sink.getvalue().to_pybytes())
-    tables = iter(lambda count=itertools.count(): reader.read(MiniBatch(3, next(count), (), stop=OPEN_END)), None)
-    parts = [to_frame(part) for part in tables]
+    tables = (reader.read(MiniBatch(3, index, (), stop=OPEN_END)) for index in itertools.count())
+    parts = [to_frame(table) for table in iter(lambda: next(tables), None)]
     # Then the slices are the frame
     assert pd.concat(parts, ignore_index=True).equals(frame.reset_index(drop=True))
     assert [part.index.to_list() for part in parts] == [[0, 1], [0]]

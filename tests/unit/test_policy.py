@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, Limits, is_final, row_length
+from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, InitGate, Limits, is_final, row_length
 
 
 def first(count: int) -> FirstMiniBatches:
@@ -116,3 +116,18 @@ def test_the_last_try_and_contract_errors_are_final() -> None:
     assert not is_final(1, 3, retry=True)
     assert is_final(3, 3, retry=True)
     assert is_final(1, 3, retry=False)
+
+
+def test_init_that_fails_on_two_slots_before_any_success_stops_the_run() -> None:
+    gate = InitGate()
+    assert gate.failed("a/0", slots=8) == "go on"
+    assert gate.failed("a/0", slots=8) == "go on"
+    assert gate.failed("a/1", slots=8) == "stop"
+    assert InitGate().failed("a/0", slots=1) == "stop"
+
+
+def test_init_that_succeeds_elsewhere_leaves_a_slot_one_more_chance() -> None:
+    gate = InitGate(succeeded=True)
+    assert gate.failed("b/0", slots=8) == "go on"
+    assert gate.failed("a/0", slots=8) == "go on"
+    assert gate.failed("b/0", slots=8) == "leave out"

@@ -48,7 +48,7 @@ def test_the_input_is_described_at_the_start() -> None:
     text = shown(STARTED, PLANNED)
     assert text.splitlines() == [
         "Input: csv (by suffix), 1MB a mini-batch",
-        "  3 files, 3.0 MB, 40 mini-batches",
+        "  40 mini-batches",
         "  2 columns: a int64, b string",
         "  Left out, as there is nothing in them: 1 file (/in/e.csv)",
     ]

@@ -1,0 +1,73 @@
+"""Rows of mini-batches and what a report says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from daskbatch.types import OPEN_END, MiniBatch
+
+__all__ = ["answered", "count_items", "describe", "find", "rest_of"]
+
+Key = tuple[int, int]
+
+
+def find(row: Sequence[MiniBatch], key: Key) -> MiniBatch:
+    """The mini-batch of `key`; one of a stream is made from the stream's descriptor."""
+    for batch in row:
+        if batch.key == key:
+            return batch._replace(start=1) if batch.stop == OPEN_END else batch
+        if batch.stop == OPEN_END and batch.file == key[0]:
+            return batch._replace(index=key[1], start=1)
+    raise LookupError(f"mini-batch {key} is not in the row")
+
+
+def answered(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> Iterable[Key]:
+    """The keys of `row` that a report speaks of."""
+    if report["last"] is None:
+        return
+    last = tuple(report["last"])
+    for batch in row:
+        if batch.stop == OPEN_END:
+            end = last[1] if batch.file == last[0] else batch.index - 1
+            for index in range(batch.index, end + 1):
+                yield (batch.file, index)
+        else:
+            yield batch.key
+        if batch.file == last[0] and (batch.stop == OPEN_END or batch.index == last[1]):
+            return
+
+
+def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBatch]:
+    """What of `row` a report leaves undone."""
+    if report["whole"]:
+        return []
+    if report["last"] is None:
+        return list(row)
+    file, index = report["last"]
+    for position, batch in enumerate(row):
+        if batch.file != file:
+            continue
+        if batch.stop == OPEN_END:
+            rest = list(row[position + 1 :])
+            return rest if batch.start else [batch._replace(index=index + 1), *rest]
+        if batch.index == index:
+            return list(row[position + 1 :])
+    raise LookupError(f"mini-batch {(file, index)} is not in the row")
+
+
+def count_items(batch: MiniBatch) -> int | None:
+    """Items of a mini-batch as far as its descriptor tells."""
+    if batch.stop == 0:
+        return len(batch.paths)
+    return None
+
+
+def describe(batch: MiniBatch) -> dict[str, Any]:
+    """Identity of a mini-batch for people: its key, its files, its range."""
+    identity: dict[str, Any] = {"mini_batch": batch.name, "paths": list(batch.paths)}
+    if batch.stop > 0:
+        identity["range"] = [batch.start, batch.stop]
+        if batch.unit:
+            identity["row_group"] = batch.unit
+    return identity
