@@ -95,6 +95,7 @@ class LogFiles:
                 work = self._of(event.node, event.process)
                 work.runners_started += 1
                 work.init_seconds += event.init_seconds
+                self._of_process(event, f"runner {event.pid} started, init() took {event.init_seconds:.3f} s")
             case TaskFinished():
                 work = self._of(event.node, event.process)
                 work.tasks += 1
@@ -102,9 +103,18 @@ class LogFiles:
                 work.items += event.items
                 work.seconds += event.seconds
                 work.run_seconds += event.run_seconds
+                self._of_process(
+                    event,
+                    f"task done: {event.mini_batches} mini-batches, {event.items} items in {event.seconds:.3f} s,"
+                    f" {event.run_seconds:.3f} s of them in run()",
+                )
             case AttemptFailed():
                 self._of(event.node, event.process).failed_tries += 1
                 self._keep_traceback(event)
+                kept = "for good" if event.final else "to be tried again"
+                self._of_process(
+                    event, f"mini-batch {event.mini_batch}, try {event.attempt} failed {kept}: {event.error}"
+                )
             case RunFinished():
                 self._finish(event)
             case _:
@@ -112,6 +122,13 @@ class LogFiles:
 
     def _of(self, node: str, process: str) -> _Work:
         return self._work.setdefault((node, process), _Work(node, process))
+
+    def _of_process(self, event: RunnerStarted | TaskFinished | AttemptFailed, text: str) -> None:
+        """Add to what daskbatch itself has to say of a process."""
+        if event.node:
+            path = self._logs / "sys" / "node" / _file_name(event.node) / f"{_file_name(event.process)}.txt"
+            moment = datetime.fromtimestamp(event.time).astimezone()
+            _append(path, f"{moment:%Y-%m-%d %H:%M:%S} {text}\n")
 
     def _tell(self, time: float, text: str) -> None:
         """Add to the overview, with the local time."""

@@ -1,4 +1,4 @@
-"""``logs/perf/node_resource_usage.csv``: how busy this node was."""
+"""``logs/perf``: how busy this node was, and the processes of its slots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from daskbatch.events import Event, Progress, RunStarted
+from daskbatch.events import Event, Progress, RunnerStarted, RunStarted
 
 __all__ = ["ResourceLog"]
 
@@ -27,6 +27,8 @@ COLUMNS = (
     "network_sent_bytes",
 )
 """Disk and network count from the node's start."""
+PROCESS_COLUMNS = ("time", "node", "process", "pid", "processes", "cpu_seconds", "memory_bytes")
+"""Of a slot's whole process tree at that moment; `pid` is the tree's first process."""
 
 
 class ResourceLog:
@@ -39,7 +41,8 @@ class ResourceLog:
     """
 
     def __init__(self, output: str) -> None:
-        self._path = Path(output, "logs", "perf", "node_resource_usage.csv")
+        self._folder = Path(output, "logs", "perf")
+        self._pids: dict[str, int] = {}
         self._last = float("-inf")
 
     def __call__(self, event: Event) -> None:
@@ -49,18 +52,25 @@ class ResourceLog:
         elif isinstance(event, Progress) and event.time - self._last >= EVERY:
             self._last = event.time
             try:
-                self._append(sample(event.time))
+                self._append("node_resource_usage.csv", COLUMNS, [sample(event.time)])
+                rows = [sample_of_process(event.time, process, pid) for process, pid in sorted(self._pids.items())]
+                self._append("processes_resource_usage.csv", PROCESS_COLUMNS, [row for row in rows if row])
             except (OSError, psutil.Error):
                 self._last = float("inf")
+        elif isinstance(event, RunnerStarted) and event.node == platform.node():
+            self._pids[event.process] = event.pid
 
-    def _append(self, values: list[object]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self._path.exists()
-        with self._path.open("a", encoding="utf-8", newline="") as file:
+    def _append(self, name: str, columns: tuple[str, ...], rows: list[list[object]]) -> None:
+        if not rows:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / name
+        new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(COLUMNS)
-            writer.writerow(values)
+                writer.writerow(columns)
+            writer.writerows(rows)
 
 
 def sample(time: float) -> list[object]:
@@ -79,3 +89,22 @@ def sample(time: float) -> list[object]:
         network.bytes_recv if network else "",
         network.bytes_sent if network else "",
     ]
+
+
+def sample_of_process(time: float, process: str, pid: int) -> list[object]:
+    """One row of `PROCESS_COLUMNS`; empty where the process is gone."""
+    try:
+        tree = [psutil.Process(pid)]
+        tree += tree[0].children(recursive=True)
+    except psutil.Error:
+        return []
+    used, seconds = 0, 0.0
+    for member in tree:
+        try:
+            used += member.memory_info().rss
+            times = member.cpu_times()
+        except psutil.Error:
+            continue
+        seconds += times.user + times.system
+    moment = datetime.fromtimestamp(time).astimezone().isoformat(timespec="seconds")
+    return [moment, platform.node(), process, pid, len(tree), round(seconds, 2), used]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,30 @@ def test_resources_are_sampled_every_five_seconds(tmp_path: Path) -> None:
     assert len(rows) == 3
     assert tuple(rows[0]) == COLUMNS
     assert int(rows[0]["memory_total_bytes"]) > int(rows[0]["memory_used_bytes"]) > 0
+
+
+def test_what_a_process_did_is_told_in_its_own_log(tmp_path: Path) -> None:
+    told(
+        tmp_path,
+        RunnerStarted(0.0, "n1", "process000", 4711, 1.5),
+        TaskFinished(1.0, "n1", "process000", 10, 100, 2.0, 1.8),
+        AttemptFailed(2.0, "3-0", 1, "ValueError", "bad", "", "n1", "process000", final=False),
+    )
+    text = (tmp_path / "logs" / "sys" / "node" / "n1" / "process000.txt").read_text()
+    assert "runner 4711 started, init() took 1.500 s" in text
+    assert "10 mini-batches, 100 items in 2.000 s" in text
+    assert "mini-batch 3-0, try 1 failed to be tried again: ValueError" in text
+
+
+def test_a_slots_whole_tree_is_sampled(tmp_path: Path) -> None:
+    # Given a process of this node that is a slot's
+    usage = ResourceLog(str(tmp_path))
+    usage(RunnerStarted(0.0, platform.node(), "process000", os.getpid(), 0.1))
+    usage(RunnerStarted(0.0, "elsewhere", "process001", os.getpid(), 0.1))
+    # When the moment for a sample comes
+    usage(Progress(10.0, 10.0, 8, True, 2, 0, 2, 0, 0, 2, None))
+    # Then this node's is told
+    with (tmp_path / "logs" / "perf" / "processes_resource_usage.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["process"], row["pid"]) == ("process000", str(os.getpid()))
+    assert int(row["memory_bytes"]) > 2**20
