@@ -110,7 +110,7 @@ class Books:
         """Judge by what a task has told before its end. It is booked with the report alone: a task may be lost."""
         heard = self._heard.setdefault(task, _Heard())
         for failure in news["failures"]:
-            batch = find(row, tuple(failure["key"]))
+            batch = find(row, tuple(failure["key"]), failure.get("rest", False))
             heard.failures += 1
             if self._tell_attempt(batch, failure, news):
                 items = self._items_of(batch, failure)
@@ -184,7 +184,7 @@ class Books:
         self, row: Sequence[MiniBatch], failure: Mapping[str, Any], report: Mapping[str, Any], told: bool
     ) -> MiniBatch | None:
         """Book a failed try; return the mini-batch if it is to be tried again."""
-        batch = find(row, tuple(failure["key"]))
+        batch = find(row, tuple(failure["key"]), failure.get("rest", False))
         final = self._is_final(batch, failure) if told else self._tell_attempt(batch, failure, report)
         tries = self._tries[batch.key] = self._tries.get(batch.key, 0) + 1
         self.tries += 1

@@ -12,13 +12,19 @@ __all__ = ["answered", "count_items", "describe", "find", "rest_of"]
 Key = tuple[int, int]
 
 
-def find(row: Sequence[MiniBatch], key: Key) -> MiniBatch:
-    """The mini-batch of `key`; one of a stream is made from the stream's descriptor."""
+def find(row: Sequence[MiniBatch], key: Key, rest: bool = False) -> MiniBatch:
+    """The mini-batch of `key`; one of a stream is made from the stream's descriptor.
+
+    Parameters
+    ----------
+    rest : bool
+        It stands for all that follows it in its stream too, where that was wanted.
+    """
     for batch in row:
-        if batch.key == key:
-            return batch._replace(start=1) if batch.stop == OPEN_END else batch
         if batch.stop == OPEN_END and batch.file == key[0]:
-            return batch._replace(index=key[1], start=1)
+            return batch._replace(index=key[1], start=0 if rest and batch.start == 0 else 1)
+        if batch.key == key:
+            return batch
     raise LookupError(f"mini-batch {key} is not in the row")
 
 
@@ -45,12 +51,14 @@ def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBat
     if report["last"] is None:
         return list(row)
     file, index = report["last"]
+    failures = report["failures"]
+    unreadable = bool(failures) and tuple(failures[-1]["key"]) == (file, index) and failures[-1].get("rest", False)
     for position, batch in enumerate(row):
         if batch.file != file:
             continue
         if batch.stop == OPEN_END:
             rest = list(row[position + 1 :])
-            return rest if batch.start else [batch._replace(index=index + 1), *rest]
+            return rest if batch.start or unreadable else [batch._replace(index=index + 1), *rest]
         if batch.index == index:
             return list(row[position + 1 :])
     raise LookupError(f"mini-batch {(file, index)} is not in the row")
@@ -66,6 +74,8 @@ def count_items(batch: MiniBatch) -> int | None:
 def describe(batch: MiniBatch) -> dict[str, Any]:
     """Identity of a mini-batch for people: its key, its files, its range."""
     identity: dict[str, Any] = {"mini_batch": batch.name, "paths": list(batch.paths)}
+    if batch.stop == OPEN_END and batch.start == 0:
+        identity["rest_of_file"] = True
     if batch.stop > 0:
         identity["range"] = [batch.start, batch.stop]
         if batch.unit:

@@ -97,7 +97,7 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
         except SystemExit as error:  # in a runner it ends the process, which fails the try
             exited = ChildProcessError(f"run() ended the process: exit status {error.code!r}")
             answer = Answer(UNKNOWN_ITEMS, failure={**failure_of(exited, "run"), "error": "ExitedEarly"})
-        if answer.ended:
+        if answer.ended and answer.failure is None:
             return False
         report = TaskReport(_NODE, _PROCESS)
         report.whole = True
@@ -113,7 +113,7 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
             report.empty.append(batch.key)
             report.last = batch.key
         due.extend(books.enter([batch], report.as_dict(writer.commit())))
-    return True
+    return not answer.ended
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     seconds: float = 0.0
     """Inside ``run()``, formatting included."""
     ended: bool = False
-    """The stream had ended before this mini-batch: there is no such mini-batch."""
+    """Nothing more comes of the stream. Without a failure: it had ended before this mini-batch."""
 
 
 class Attempts:
@@ -113,7 +113,11 @@ class Attempts:
             payload = self.format(self.run(batch, value, retry_count))
             return Answer(items, payload, seconds=time.perf_counter() - began)
         except Exception as error:
-            return Answer(items, failure=failure_of(error, phase))
+            failure = failure_of(error, phase)
+            # Nothing after this place of a stream can be read either: the rest of it fails as one.
+            whole_stream = batch.stop == OPEN_END and batch.start == 0
+            failure["rest"] = phase == "read" and whole_stream and not isinstance(error, SchemaError)
+            return Answer(items, failure=failure, ended=failure["rest"])
 
 
 def failure_of(error: Exception, phase: str) -> dict[str, Any]:

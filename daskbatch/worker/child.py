@@ -169,7 +169,7 @@ class _Runner:
         else:
             frame = wire.pack_frame(wire.EMPTY, b"", batch.file, batch.index)
         self._write(frame)
-        return True
+        return not answer.ended
 
     def _signature(self, columns: str) -> int:
         """The number that stands for a column signature; a new one is announced first."""

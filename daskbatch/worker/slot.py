@@ -149,6 +149,8 @@ class Slot:
             "message": message,
             "traceback": _user_stack(verdict["stack"], self._launch.package_root),
             "retry": True,
+            # Who comes later would have to read past the same place of a stream.
+            "rest": verdict["phase"] == "read",
         }
         if verdict["reason"] in ("asked", "orphaned", "terminated"):
             report.died = {**failure, "charged": False}
