@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["connect", "usable_cores"]
 _CONNECT_TIMEOUT = 10.0
 # Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
 _QUIET = logging.ERROR
+_ENVIRONMENT = threading.Lock()
 _IN_PROCESS = {
     "distributed.scheduler.worker-ttl": None,
     # Dask's tasks do nothing but wait here; the samples would grow all the time.
@@ -133,17 +135,18 @@ def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
     Subprocesses and not `multiprocessing`: a user's script needs no ``__main__`` guard.
     """
     security = Security.temporary()
-    with tempfile.TemporaryDirectory(prefix="daskbatch-tls-") as folder, _environment(_credentials(security, folder)):
-        cluster = SubprocessCluster(
-            host="127.0.0.1",
-            n_workers=slots,
-            threads_per_worker=1,
-            security=security,
-            dashboard_address="127.0.0.1:0",
-            worker_kwargs={"dashboard_address": "127.0.0.1:0"},
-            scheduler_kwargs={"protocol": "tls://"},
-            silence_logs=_QUIET,
-        )
+    with tempfile.TemporaryDirectory(prefix="daskbatch-tls-") as folder:
+        with _environment(_credentials(security, folder)):
+            cluster = SubprocessCluster(
+                host="127.0.0.1",
+                n_workers=slots,
+                threads_per_worker=1,
+                security=security,
+                dashboard_address="127.0.0.1:0",
+                worker_kwargs={"dashboard_address": "127.0.0.1:0"},
+                scheduler_kwargs={"protocol": "tls://"},
+                silence_logs=_QUIET,
+            )
         with cluster, Client(cluster, security=security, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT * 6)
             client.register_plugin(_NoHttp())
@@ -185,14 +188,15 @@ def _credentials(security: Security, folder: str) -> dict[str, str]:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that start within."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    """Set environment variables for the processes that start within; one thread at a time, as all share them."""
+    with _ENVIRONMENT:
+        before = {name: os.environ.get(name) for name in values}
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

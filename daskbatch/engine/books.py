@@ -45,6 +45,8 @@ class Stop:
     message: str
     traceback: str | None = None
     """The user's own, where there is one."""
+    cause: Exception | None = None
+    """The error on our side, where there was one."""
 
 
 class Books:

@@ -16,6 +16,7 @@ from daskbatch.engine.books import Books, Stop
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
 from daskbatch.engine.rows import rest_of
+from daskbatch.engine.under_way import Task, UnderWay
 from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.policy import InitGate
 from daskbatch.spec import RunSpec
@@ -31,16 +32,8 @@ _LOOK_FOR_WORKERS_EVERY = 1.0
 _TASKS_PER_SLOT = 2
 _GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
 _GRACE_AFTER_SIGNAL = 10.0
+_WAIT_FOR_WORKERS = 60.0  # seconds without any worker, on a cluster that may bring new ones
 _STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
-
-
-@dataclass(slots=True)
-class _Task:
-    """A row under way."""
-
-    number: int
-    row: list[MiniBatch]
-    place: Place
 
 
 @dataclass(slots=True)
@@ -95,8 +88,7 @@ class Dispatcher:
         self._inbox = inbox
         self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
-        self._tasks: dict[Future[Any], _Task] = {}
-        self._numbered: dict[int, _Task] = {}
+        self._tasks = UnderWay()
         self._sent = 0
         self._deadline = _Deadline()
         self._signals = 0
@@ -104,6 +96,7 @@ class Dispatcher:
         self._told = 0.0
         self._looked = 0.0
         self._init = InitGate()
+        self._lonely_since: float | None = None
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
 
@@ -114,9 +107,8 @@ class Dispatcher:
                 self._places.refresh()
                 self._looked = time.monotonic()
                 while True:
-                    if self._books.stop is None:
-                        self._fill()
-                    if not self._tasks:
+                    waiting = self._books.stop is None and self._fill()
+                    if not (self._tasks or waiting):
                         break
                     self._wait()
                 self._progress(final=True)
@@ -125,14 +117,28 @@ class Dispatcher:
 
     # What to send
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
+        """Send what fits; return whether there is work while no worker is left."""
         while (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
             row = self._backlog.next_row(self._places.slots)
             if not row:
-                return
+                return False
             self._send(row, place)
-        if not self._places.all and not self._tasks:
-            self._halt(errors.RunFailed, "no worker is left to run on")
+        if self._places.all or self._tasks:
+            self._lonely_since = None
+            return False
+        row = self._backlog.next_row(1)
+        if not row:
+            return False
+        self._backlog.give_back(row)
+        now = time.monotonic()
+        if self._lonely_since is None:
+            self._lonely_since = now
+            text = f"no worker is left; waiting up to {_WAIT_FOR_WORKERS:g} s for a new one"
+            self._tell(Notice(time.time(), text, "WARNING"))
+        elif now - self._lonely_since > _WAIT_FOR_WORKERS:
+            self._halt(errors.RunFailed, f"no worker is left, and none came within {_WAIT_FOR_WORKERS:g} s")
+        return True
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
         budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
@@ -149,9 +155,8 @@ class Dispatcher:
             pure=False,
             retries=0,
         )
-        self._tasks[future] = self._numbered[self._sent] = _Task(self._sent, row, place)
+        self._tasks.add(future, Task(self._sent, row, place))
         self._sent += 1
-        place.tasks += 1
         future.add_done_callback(self._inbox.put)
 
     # What comes back
@@ -183,13 +188,13 @@ class Dispatcher:
 
     def _receive(self, message: Any) -> None:
         if isinstance(message, Future):
-            task = self._take(message)
+            task = self._tasks.take(message)
             if task is not None:
                 self._receive_task(message, task)
         elif isinstance(message, int):
             self._receive_signal(message)
         elif "task" in message:
-            task = self._numbered.get(message["task"])
+            task = self._tasks.get(message["task"])
             if task is not None:  # else its report was quicker
                 self._books.hear(task.number, task.row, message)
         elif "started" in message:
@@ -198,14 +203,6 @@ class Dispatcher:
             self._tell(
                 RunnerStarted(time.time(), message["node"], message["process"], message["started"], message["seconds"])
             )
-
-    def _take(self, future: Future[Any]) -> _Task | None:
-        """Strike a task off the list. None: it was before."""
-        task = self._tasks.pop(future, None)
-        if task is not None:
-            del self._numbered[task.number]
-            task.place.tasks -= 1
-        return task
 
     def _receive_signal(self, number: int) -> None:
         self._signals += 1
@@ -222,7 +219,7 @@ class Dispatcher:
         else:
             self._deadline.at = time.monotonic()
 
-    def _receive_task(self, future: Future[Any], task: _Task) -> None:
+    def _receive_task(self, future: Future[Any], task: Task) -> None:
         if future.status != "finished":
             self._receive_loss(future, task)
             return
@@ -232,9 +229,14 @@ class Dispatcher:
             self._receive_init_error(report, task)
         died = report["died"]
         if died is not None and died["charged"] and report["last"] is None and not report["failures"]:
-            # It died between mini-batches and before the first: unless that is charged, it could go on for ever.
-            report["last"] = task.row[0].key
-            report["failures"] = [{**died, "key": task.row[0].key, "items": None}]
+            # It died before the first mini-batch began: perhaps of what an earlier one has left behind. As with a
+            # worker, the third time it is the mini-batch.
+            alone = self._backlog.lose(task.row)
+            if alone is None:
+                self._books.unhear(task.number)
+                return
+            report["last"] = alone.key
+            report["failures"] = [{**died, "key": alone.key, "items": None}]
         rest = rest_of(task.row, report)
         again = self._books.enter(task.row, report, task.number)
         self._backlog.give_back(rest, again)
@@ -252,7 +254,7 @@ class Dispatcher:
             )
         )
 
-    def _receive_loss(self, future: Future[Any], task: _Task) -> None:
+    def _receive_loss(self, future: Future[Any], task: Task) -> None:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
         error = future.exception() if future.status == "error" else None
         future.release()
@@ -264,7 +266,7 @@ class Dispatcher:
             self._halt(errors.RunFailed, f"worker {task.place.address} failed: {_told(error)}")
         self._backlog.give_back(task.row)
 
-    def _receive_init_error(self, report: Mapping[str, Any], task: _Task) -> None:
+    def _receive_init_error(self, report: Mapping[str, Any], task: Task) -> None:
         slot = f"{report['node']}/{report['process']}"
         failure = report["init_error"]
         message = f"{failure['error']}: {failure['message']}"
@@ -282,15 +284,11 @@ class Dispatcher:
         if not self._places.all:
             self._halt(errors.RunFailed, f"no worker is left; the last one: {why}")
 
-    def _cancel(self, place: Place) -> list[_Task]:
+    def _cancel(self, place: Place) -> list[Task]:
         """Take tasks back from Dask."""
-        taken = []
-        for future, task in list(self._tasks.items()):
-            if task.place is place:
-                self._take(future)
-                self._books.unhear(task.number)
-                future.cancel()
-                taken.append(task)
+        taken = list(self._tasks.cancel(place))
+        for task in taken:
+            self._books.unhear(task.number)
         return taken
 
     def _look_for_workers(self) -> None:
@@ -306,7 +304,7 @@ class Dispatcher:
                 self._backlog.give_back(task.row)
             elif (alone := self._backlog.lose(task.row)) is not None:
                 report = TaskReport(place.node)
-                lost = {"phase": "run", "error": "WorkerLost", "traceback": "", "retry": True}
+                lost = {"phase": "run", "error": "WorkerLost", "traceback": "", "retry": True, "rest": True}
                 message = f"worker {place.address} was lost, for the third time with this mini-batch under way"
                 report.fail({**lost, "message": message, "key": alone.key, "items": None})
                 self._backlog.give_back([], self._books.enter(task.row, report.as_dict()))
@@ -327,13 +325,12 @@ class Dispatcher:
         self._on_workers("kill")
 
     def _on_workers(self, how: str) -> None:
-        self._presence.end_slots(how, [place.address for place in self._places.all])
+        self._presence.end(how, [place.address for place in self._places.all])
 
     def _end(self) -> None:
         if self._tasks:  # an error of our own on the way: what is under way is of no use
             self._kill()
-            for place in {task.place for task in self._tasks.values()}:
-                self._cancel(place)
+            list(self._tasks.cancel())
         elif not self._deadline.killed:
             self._on_workers("kill" if self._books.stop is not None else "finish")
 

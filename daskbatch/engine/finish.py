@@ -26,8 +26,23 @@ def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -
     stop : Stop or None
         Why the run has failed; combining may be a reason of its own.
     """
-    folder.processed.parent.mkdir(parents=True, exist_ok=True)
-    write_processed_csv(folder.segments, books.chunks, folder.processed)
+    try:
+        return _publish(spec, folder, books, stop)
+    except (errors.RunFailed, OSError) as error:
+        return None, stop or stop_of(error)
+
+
+def stop_of(error: Exception) -> Stop:
+    """An error on our side of the run as the reason for its end."""
+    if isinstance(error, errors.RunFailed):
+        return Stop(type(error), str(error), cause=error)
+    return Stop(errors.RunFailed, f"{type(error).__name__}: {error}", cause=error)
+
+
+def _publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -> tuple[Combined | None, Stop | None]:
+    if books.chunks:
+        folder.processed.parent.mkdir(parents=True, exist_ok=True)
+        write_processed_csv(folder.segments, books.chunks, folder.processed)
     if spec.output_action == "summary_only":
         return None, stop
     if stop is None and not books.items:
@@ -38,10 +53,7 @@ def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -
     if stop is not None and issubclass(stop.error, errors.MultiLineText):
         return None, stop  # rows of that file are nonsense: not even a partial result may hold them
     name = spec.append_row_file_name if stop is None else partial_name(spec.append_row_file_name)
-    try:
-        combined = combine(folder.segments, books.chunks, folder.output / name)
-    except errors.RunFailed as error:
-        return None, stop or Stop(type(error), str(error))
+    combined = combine(folder.segments, books.chunks, folder.output / name)
     if stop is None:
         folder.drop_segments()
     return combined, stop

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.comm.addressing import get_address_host
 
+from daskbatch.engine.calls import call_workers
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
 from daskbatch.worker.plugin import assign_slots
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["Place", "Places"]
+
+_ASSIGN_TIMEOUT = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -28,9 +31,17 @@ class Place:
     node: str
     """Host part of the address."""
     threads: int
-    slots: int
+    numbers: tuple[int, ...]
+    """Of its slots, on the node."""
+    id: str
+    """Of the worker process: another one may come back at the same address."""
     tasks: int = 0
     """Tasks under way or waiting there."""
+
+    @property
+    def slots(self) -> int:
+        """How many it was dealt."""
+        return len(self.numbers)
 
     def room(self, tasks_per_slot: int) -> int:
         """How many more tasks it may have.
@@ -90,8 +101,8 @@ class Places:
             Those whose worker is gone.
         """
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        gone = [place for place in self.all if place.address not in workers]
-        self.all = [place for place in self.all if place.address in workers]
+        gone = [place for place in self.all if workers.get(place.address, {}).get("id") != place.id]
+        self.all = [place for place in self.all if place not in gone]
         hosts: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         for address, info in sorted(workers.items()):
             hosts[get_address_host(address)].append((address, info))
@@ -121,13 +132,16 @@ class Places:
             )
         wanted = min(wanted, threads)
         known = {place.address: place for place in self.all if place.node == node}
-        first = sum(place.slots for place in known.values())
+        taken = {number for place in known.values() for number in place.numbers}
+        free = [number for number in range(wanted) if number not in taken]
         for address, info in members:
             if address in known:
                 continue
-            count = min(info["nthreads"], wanted - first)
-            if count <= 0:
+            numbers, free = tuple(free[: info["nthreads"]]), free[info["nthreads"] :]
+            if not numbers:
                 break
-            self._client.run(assign_slots, self._name, first, count, wanted, workers=[address])
-            self.all.append(Place(address, node, info["nthreads"], count))
-            first += count
+            answers = call_workers(
+                self._client, assign_slots, self._name, numbers, wanted, workers=[address], timeout=_ASSIGN_TIMEOUT
+            )
+            if address in answers:  # else it is stuck or gone; the next look tells
+                self.all.append(Place(address, node, info["nthreads"], numbers, info["id"]))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Self
 
+from daskbatch.engine.calls import begin_calls
 from daskbatch.worker.plugin import PluginSettings, RunPlugin, end_slots, forget_topic, renew_lease
 
 if TYPE_CHECKING:
@@ -18,6 +22,10 @@ LEASE = 60.0
 """Seconds after which a worker that hears nothing of the engine ends the run's processes."""
 
 _RENEW_EVERY = 10.0
+_FINISH_PATIENCE = 30.0  # seconds for shutdown() on all workers; its own deadline is shorter
+_CALL_PATIENCE = 5.0  # seconds until a worker that does not answer is left to its lease
+_LOOK_AT_SIGNALS_EVERY = 0.2
+_END_TIMEOUT = 15.0  # seconds; a worker that is stopped must not hold the end up for ever
 
 
 class Presence:
@@ -52,17 +60,44 @@ class Presence:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._client.unregister_worker_plugin(self._name)
+        self._renewal.join()
+        with contextlib.suppress(Exception):  # the scheduler is gone, or the lease's end has done it
+            self._client.sync(self._client._unregister_worker_plugin, self._name, callback_timeout=_END_TIMEOUT)
         try:
             self._client.run_on_scheduler(forget_topic, self._topic)
+            self._client._event_handlers.pop(self._topic, None)
         except Exception:  # it has no daskbatch, or runs nothing for clients
-            self._client.unsubscribe_topic(self._topic)
-        self._renewal.join()
+            with contextlib.suppress(Exception):
+                self._client.unsubscribe_topic(self._topic)
 
-    def end_slots(self, how: str, addresses: Sequence[str]) -> None:
-        """End the run's slots on these workers: ``"stop"``, ``"kill"`` or ``"finish"``; see `RunPlugin.end`."""
-        self._client.run(end_slots, self._name, how, workers=list(addresses), on_error="ignore")
+    def end(self, how: str, addresses: Sequence[str]) -> None:
+        """End the run's slots on these workers; wait for that no longer than deadlines allow.
+
+        Parameters
+        ----------
+        how : str
+            ``"stop"``, ``"kill"`` or ``"finish"``; see `RunPlugin.end`. Ctrl-C turns a finish into a kill.
+        addresses : sequence of str
+        """
+        calls = begin_calls(self._client, end_slots, self._name, how, workers=addresses)
+        until = time.monotonic() + (_FINISH_PATIENCE if how == "finish" else _CALL_PATIENCE)
+        while time.monotonic() < until and wait(calls.values(), _LOOK_AT_SIGNALS_EVERY).not_done:
+            if how == "finish" and self._interrupted():
+                how = "kill"
+                calls = begin_calls(self._client, end_slots, self._name, how, workers=addresses)
+
+    def _interrupted(self) -> bool:
+        """Whether a signal waits in the inbox, where nothing else matters any more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if isinstance(self._inbox.get_nowait(), int):
+                    return True
+        return False
 
     def _renew(self) -> None:
+        calls: dict[str, Future[Any]] = {}
         while not self._ended.wait(_RENEW_EVERY):
-            self._client.run(renew_lease, self._name, on_error="ignore")
+            with contextlib.suppress(Exception):  # a scheduler that is gone is noticed elsewhere
+                workers = self._client.scheduler_info(n_workers=-1)["workers"]
+                idle = [worker for worker in workers if worker not in calls or calls[worker].done()]
+                calls.update(begin_calls(self._client, renew_lease, self._name, workers=idle))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
 from daskbatch.engine.books import Books, Stop
-from daskbatch.engine.finish import publish, summarise
+from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.serial import run_serially
 from daskbatch.engine.signals import Interrupts
@@ -113,6 +113,8 @@ class _Run:
                 except errors.UsageError:
                     self._take_back()
                     raise
+                except Exception as error:  # the scheduler is gone, say: what was committed counts all the same
+                    stop = stop_of(error)
                 finally:
                     self.batches = iter(())  # an error that is kept must not keep the plan's files open
                 return self._finish(stop)
@@ -215,7 +217,7 @@ class _Run:
             raised.summary = summary
         if isinstance(raised, errors.RunCanceled):
             raised.exit_code = 128 + (self.interrupts.number or signal.SIGINT)
-        raise raised
+        raise raised from stop.cause
 
 
 class _Phase:

@@ -20,6 +20,7 @@ from daskbatch.worker.wire import READ, RUN
 
 __all__ = ["Answer", "Attempts", "failure_of", "parts_of"]
 
+_LONGEST_MESSAGE = 20_000  # characters; an error may quote all of its input
 _NOT_RETRIED = (ResultError, SchemaError, MultiLineText)
 """The same again would come of it: contract and schema errors cost one try."""
 
@@ -125,10 +126,20 @@ def failure_of(error: Exception, phase: str) -> dict[str, Any]:
     return {
         "phase": phase,
         "error": type(error).__name__,
-        "message": str(error),
+        "message": _message(error),
         "traceback": user_traceback(error),
         "retry": not isinstance(error, _NOT_RETRIED),
     }
+
+
+def _message(error: Exception) -> str:
+    """What the error says, as far as it can be said."""
+    try:
+        text = str(error)
+    except Exception as second:
+        return f"<its str() raised {type(second).__name__}>"
+    left_out = len(text) - _LONGEST_MESSAGE
+    return text if left_out <= 0 else f"{text[:_LONGEST_MESSAGE]} ... {left_out} characters left out"
 
 
 def parts_of(batch: MiniBatch) -> Iterator[MiniBatch]:

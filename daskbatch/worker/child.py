@@ -9,6 +9,7 @@ Runs in the runner's interpreter: standard library, Python 3.9.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import mmap
@@ -33,6 +34,7 @@ def main() -> None:
     """Entry point: ``sys.argv[1]`` is the slot's configuration as JSON."""
     config = json.loads(sys.argv[1])
     page = wire.Page(mmap.mmap(config["page"], wire.PAGE_SIZE))
+    os.close(config["page"])
     page.enter(wire.START)
     become_subreaper()
     stack_fd = wire.anonymous_file()
@@ -61,7 +63,7 @@ def _bind_to(supervisor: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
         if os.getppid() != supervisor:
             os._exit(1)
-        with open("/proc/self/oom_score_adj", "w") as file:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
 
 
@@ -100,7 +102,7 @@ class _Runner:
         self.page.enter(wire.IDLE)
         while True:
             message = wire.read_exactly(self.work)
-            if message is None:
+            if message is None or not message[0]:  # the end of the pipe, or goodbye
                 break
             self._answer(*message)
             self.page.enter(wire.IDLE)

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,13 @@ class RunPlugin(WorkerPlugin):
         """Called by Dask when the plugin is unregistered or the worker closes."""
         await self.end("kill")
 
-    def assign(self, first: int, count: int, slots_on_node: int) -> None:
-        """Make this worker's slots: `count` of the node's `slots_on_node`, numbered from `first`."""
+    def assign(self, numbers: Sequence[int], slots_on_node: int) -> None:
+        """Make this worker's slots: those with these numbers, of the node's `slots_on_node`."""
         if self._slots:
             return
         self._scratch = tempfile.mkdtemp(prefix="daskbatch-")
         gpus = visible_gpus()
-        for number in range(first, first + count):
+        for number in numbers:
             slot = self._make_slot(number, slots_on_node, gpus[number % len(gpus)] if gpus else None)
             self._slots.append(slot)
             self._free.put(slot)
@@ -191,8 +191,8 @@ class RunPlugin(WorkerPlugin):
     def _close(self, slots: list[Slot]) -> None:
         for _ in slots:
             slot = self._free.get()  # a killed slot comes back as soon as its task has seen it
-            assert slot is not None
-            slot.close()
+            if slot is not None:
+                slot.close()
         self._free.put(None)  # tasks that start after the end find that there is no slot
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -231,9 +231,9 @@ def _arrow(partition: Any) -> memoryview:
 # For Client.run: Dask hands over the worker by the argument's name.
 
 
-def assign_slots(name: str, first: int, count: int, slots_on_node: int, dask_worker: Worker) -> None:
+def assign_slots(name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker) -> None:
     """Give a worker its slots."""
-    _plugin(dask_worker, name).assign(first, count, slots_on_node)
+    _plugin(dask_worker, name).assign(numbers, slots_on_node)
 
 
 def renew_lease(name: str, dask_worker: Worker) -> None:

@@ -83,16 +83,19 @@ class Runner:
         self._frames = wire.FrameReader()
         self._mark = uuid.uuid4().hex
         self._life_lock = threading.Lock()
-        page_fd = wire.anonymous_file()
-        os.ftruncate(page_fd, wire.PAGE_SIZE)
-        self._map = mmap.mmap(page_fd, wire.PAGE_SIZE)
-        self.page = wire.Page(self._map)
-        work, self._work = os.pipe()
-        self._result, result = os.pipe()
-        self._verdict, verdict = os.pipe()
-        life, self._life = os.pipe()
-        theirs = {"work": work, "result": result, "verdict": verdict, "life": life, "page": page_fd}
+        self._told: dict[str, Any] | None = None
+        self._work = self._result = self._verdict = self._life = -1
+        theirs: dict[str, int] = {}
         try:
+            theirs["page"] = wire.anonymous_file()
+            os.ftruncate(theirs["page"], wire.PAGE_SIZE)
+            self._map = mmap.mmap(theirs["page"], wire.PAGE_SIZE)
+            self.page = wire.Page(self._map)
+            self.page.enter(wire.START)
+            theirs["work"], self._work = os.pipe()
+            self._result, theirs["result"] = os.pipe()
+            self._verdict, theirs["verdict"] = os.pipe()
+            theirs["life"], self._life = os.pipe()
             self._process = self._spawn(launch, theirs)
         except BaseException:
             self._close_all()
@@ -178,6 +181,11 @@ class Runner:
                 yield from self._frames.feed(data)
 
     def _read_verdict(self) -> dict[str, Any]:
+        if self._told is None:
+            self._told = self._receive_verdict()
+        return self._told
+
+    def _receive_verdict(self) -> dict[str, Any]:
         parts = []
         while part := os.read(self._verdict, _READ_BYTES):
             parts.append(part)
@@ -214,6 +222,8 @@ class Runner:
     def finish(self) -> None:
         """Let the runner call ``shutdown()`` and go. `wait` learns when it has."""
         if self._work >= 0:
+            # Said, and not only shown by closing: a fork elsewhere in the process may hold the pipe open.
+            self._send(b"")
             os.close(self._work)
             self._work = -1
 
@@ -232,6 +242,24 @@ class Runner:
             return died.verdict
         raise AssertionError("frames() ends by RunnerDied alone")
 
+    def bury(self) -> dict[str, Any]:
+        """Wait for the end after `kill`, unheard.
+
+        Returns
+        -------
+        dict
+            The verdict.
+        """
+        while True:
+            ready = {fd for fd, _ in self._poll.poll()}
+            if self._verdict in ready:
+                verdict = self._read_verdict()
+                self._bury()
+                return verdict
+            with contextlib.suppress(BlockingIOError):
+                if not os.read(self._result, _READ_BYTES):
+                    self._poll.unregister(self._result)
+
     def _bury(self) -> None:
         try:
             self._process.wait(_LAST_RESORT)
@@ -246,4 +274,5 @@ class Runner:
                 if fd >= 0:
                     os.close(fd)
             self._work = self._result = self._verdict = self._life = -1
-            self._map.close()
+            if hasattr(self, "_map"):
+                self._map.close()

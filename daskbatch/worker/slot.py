@@ -16,6 +16,7 @@ from daskbatch.worker import wire
 from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
 from daskbatch.worker.task_report import TaskReport
+from daskbatch.worker.wire import NotAFrame
 
 __all__ = ["Slot", "describe_death"]
 
@@ -48,6 +49,7 @@ class Slot:
         self._runner: Runner | None = None
         self._signatures: dict[int, str] = {}
         self._stopping = False
+        self._terminated = 0
 
     def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
         """Run a row.
@@ -82,6 +84,9 @@ class Slot:
         except RunnerDied as died:
             self._runner = None
             self._account_for(died.verdict, report)
+        except NotAFrame:
+            verdict = self._drop_runner()
+            self._account_for({**verdict, "reason": "garbage"}, report)
         except BaseException:
             # The disk is full, say: what the runner has still to tell of this row must not reach the next one.
             self._writer.abandon()
@@ -104,6 +109,7 @@ class Slot:
                 self._tell({"started": runner.pid, "node": self.node, "process": self.process, "seconds": seconds})
                 return runner
             report.init_error = frame.json()
+            runner.kill()  # a thread that init() has started may keep the process alive
             with contextlib.suppress(RunnerDied):
                 for _ in runner.frames():
                     pass
@@ -111,11 +117,13 @@ class Slot:
             return None
         raise AssertionError("frames() ends by RunnerDied alone")
 
-    def _drop_runner(self) -> None:
+    def _drop_runner(self) -> dict[str, Any]:
+        """Kill the runner, whatever it has still to say."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.kill()
-            runner.wait()
+        if runner is None:
+            return {}
+        runner.kill()
+        return runner.bury()
 
     def _collect(self, runner: Runner, report: TaskReport, news: News) -> None:
         append = self._writer.append
@@ -152,7 +160,9 @@ class Slot:
             # Who comes later would have to read past the same place of a stream.
             "rest": verdict["phase"] == "read",
         }
-        if verdict["reason"] in ("asked", "orphaned", "terminated"):
+        self._terminated += verdict["reason"] == "terminated"
+        if verdict["reason"] in ("asked", "orphaned") or (verdict["reason"] == "terminated" and self._terminated == 1):
+            # Somebody outside wants the processes gone. Again and again, and it is the script itself.
             report.died = {**failure, "charged": False}
         elif verdict["phase"] == "start":
             report.init_error = failure
@@ -214,6 +224,8 @@ def describe_death(verdict: dict[str, Any]) -> tuple[str, str]:
         return "MemoryLimit", (
             f"used {used:.0f} MiB while {doing}; runner_memory_limit allows {limit:.0f} MiB; its processes were killed"
         )
+    if reason == "garbage":
+        return "Crashed", f"the process wrote into daskbatch's own pipe while {doing}"
     if reason == "exit" and verdict["status"] is not None:
         code = os.waitstatus_to_exitcode(verdict["status"])
         if code < 0:

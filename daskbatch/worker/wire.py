@@ -36,6 +36,7 @@ __all__ = [
     "START",
     "Frame",
     "FrameReader",
+    "NotAFrame",
     "Page",
     "PageState",
     "anonymous_file",
@@ -55,7 +56,8 @@ FAILED = b"F"  # one try, or init(), failed; payload: JSON of the failure
 COLUMNS = b"C"  # the column signature that later results mean by their number
 END = b"E"  # the row is over; payload: JSON {"whole"}: false when the time budget or a stop cut it
 
-_HEADER = struct.Struct("<cIIIIIIIId")
+_MAGIC = b"dskb"
+_HEADER = struct.Struct("<4scIIIIIIIId")
 _LENGTHS = struct.Struct("<QQ")
 
 # Phases, as the shared page tells them.
@@ -137,8 +139,13 @@ def pack_frame(
     seconds: float = 0.0,
 ) -> bytes:
     """One frame, checksum included."""
-    head = _HEADER.pack(kind, file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload), seconds)
+    numbers = (file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload))
+    head = _HEADER.pack(_MAGIC, kind, *numbers, seconds)
     return head + payload
+
+
+class NotAFrame(Exception):
+    """Raised when bytes on a result pipe are no frame: user code has written there."""
 
 
 class FrameReader:
@@ -154,7 +161,10 @@ class FrameReader:
         at, end, head = 0, len(held), _HEADER.size
         try:
             while end - at >= head:
-                kind, file, index, items, returned, rows, columns, length, crc, seconds = _HEADER.unpack_from(held, at)
+                fields = _HEADER.unpack_from(held, at)
+                magic, kind, file, index, items, returned, rows, columns, length, crc, seconds = fields
+                if magic != _MAGIC:
+                    raise NotAFrame
                 stop = at + head + length
                 if stop > end:
                     break

@@ -1,0 +1,46 @@
+"""Calls to workers that cannot block the engine: one stuck worker is not the others' affair."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["begin_calls", "call_workers"]
+
+
+def begin_calls(
+    client: Client, function: Callable[..., Any], *args: Any, workers: Iterable[str]
+) -> dict[str, concurrent.futures.Future[Any]]:
+    """Start ``function(*args, dask_worker=...)`` on each worker by itself."""
+    # Client.run asks all workers in one go and waits for the slowest, for ever if it is stopped.
+    loop = cast(Any, client.loop).asyncio_loop
+    return {
+        worker: asyncio.run_coroutine_threadsafe(client._run(function, *args, workers=[worker]), loop)
+        for worker in workers
+    }
+
+
+def call_workers(
+    client: Client, function: Callable[..., Any], *args: Any, workers: Iterable[str], timeout: float
+) -> dict[str, Any]:
+    """Call a function on each worker; return the answers of those that gave one in time.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds, for all together.
+    """
+    calls = begin_calls(client, function, *args, workers=workers)
+    concurrent.futures.wait(calls.values(), timeout)
+    answers = {}
+    for worker, call in calls.items():
+        if not call.done():
+            call.cancel()
+        elif call.exception() is None:
+            answers[worker] = call.result()[worker]
+    return answers
