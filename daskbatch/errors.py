@@ -101,6 +101,9 @@ class RunCanceled(DaskbatchError):
 class MiniBatchError(DaskbatchError):
     """Raised when one mini-batch cannot be read or its result cannot be written."""
 
+    items: int | None = None
+    """Items of the mini-batch, where reading got far enough to count them."""
+
 
 class SchemaError(MiniBatchError):
     """Raised when a file's columns, or a value in it, differ from the input's schema. Not retried."""

@@ -79,6 +79,7 @@ def make_plan(spec: InputSpec, path: Path) -> Plan:
     chosen = choose_format(spec, list_files(spec.paths))
     size = _fitting_size(spec.mini_batch_size, chosen.name)
     try:
+        _refuse_unfit_options(spec, chosen.name)
         if chosen.name == "files":
             return _plan_files(chosen.paths, chosen.why, size, path)
         table = _table_format(spec, chosen.name, size)
@@ -120,6 +121,21 @@ def _fitting_size(size: MiniBatchSize | None, name: str) -> MiniBatchSize:
     if size is None:
         return DEFAULT_BYTES
     return MiniBatchSize("bytes", size.value) if size.kind == "files" else size
+
+
+def _refuse_unfit_options(spec: InputSpec, name: str) -> None:
+    """Options that would be ignored: only with the format it is known that they would."""
+    text = ("separator", spec.separator is not None), ("header", not spec.header)
+    for option, given, formats in (
+        *((option, given, ("csv", "tsv")) for option, given in text),
+        ("support_multi_line", spec.support_multi_line, ("csv", "tsv")),
+        ("dtype", bool(spec.dtype), ("csv", "tsv", "jsonl", "parquet")),
+    ):
+        if given and name not in formats:
+            raise InputError(
+                f"{option} is for {', '.join(formats)}, but the input was taken as {name}. Next: leave it out, or say"
+                " what the input is with input_format."
+            )
 
 
 def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableFormat:

@@ -18,6 +18,7 @@ from daskbatch.options import check_output, make_spec
 from daskbatch.options.names import RunOptions
 from daskbatch.report import default_listeners
 from daskbatch.report.summary import FAILED_ITEMS, RUN_SUMMARY
+from daskbatch.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "TryResult", "run", "try_"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """What a run left in its output folder."""
 
@@ -51,6 +52,10 @@ class Run:
             )
         return cls(Path(output), json.loads(path.read_text()))
 
+    def __repr__(self) -> str:
+        items = self.summary["items"]
+        return f"<Run {self.status}: {items['succeeded']} of {items['total']} items, in {str(self.output)!r}>"
+
     @property
     def status(self) -> str:
         """``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
@@ -65,6 +70,9 @@ class Run:
     def to_pandas(self) -> pd.DataFrame:
         """Read the combined file.
 
+        Numbers become numbers; texts stay as they are, ``01234`` and ``NA`` too; what is blank is missing. A text
+        file is taken as ParallelRunStep's users do: columns without names, separated by spaces.
+
         Raises
         ------
         UsageError
@@ -78,9 +86,10 @@ class Run:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.suffix == ".jsonl":
-            return pd.read_json(path, lines=True)
+            with path.open(encoding="utf-8") as lines:
+                return pd.DataFrame([json.loads(line) for line in lines])
         if path.suffix == ".csv":
-            return pd.read_csv(path)
+            return _read_csv(path)
         return pd.read_csv(path, sep=" ", header=None)
 
     def failed_items(self) -> list[dict[str, Any]]:
@@ -130,10 +139,10 @@ def run(
         output_action : str
             ``"append_row"`` (all results into one file) or ``"summary_only"``.
         append_row_file_name : str
-            Default ``"predictions.csv"``; its suffix chooses the format: .csv, .jsonl, .parquet, else lines of text.
+            Default ``"predictions.csv"``; its suffix chooses the format: .csv, .jsonl, .parquet, .txt.
         error_threshold, allowed_failed_count, allowed_failed_percent
-            Items, mini-batches, percent of mini-batches that may fail; -1: all. Not given: the run goes on, unless its
-            first 20 mini-batches all fail.
+            Items, mini-batches, percent of mini-batches that may fail; -1 of the first two: all. Not given: the run
+            goes on, unless its first 20 mini-batches all fail.
         run_max_try : int
             Tries of a mini-batch in total. Default 3.
         run_invocation_timeout, init_timeout, read_timeout : float
@@ -181,11 +190,24 @@ def run(
 
     given, collection = _resolve(inputs, options)
     spec = make_spec(entry, given, output=output, **options)
+    _check_client(client, spec)
     check_output(spec)
     if listeners is None:
         listeners = default_listeners(spec.output, quiet=not progress, ending_traceback=False)
     summary = execute(spec, listeners, client, collection)
     return Run(Path(spec.output), summary)
+
+
+def _check_client(client: object, spec: RunSpec) -> None:
+    if client is None:
+        return
+    if not hasattr(client, "scheduler_info"):
+        raise UsageError(
+            f"client must be a distributed.Client, got {client!r}. An address goes into scheduler=, or Client(...)."
+        )
+    for name, given in (("scheduler", spec.scheduler is not None), ("compute", spec.compute == "serial")):
+        if given:
+            raise UsageError(f"client and {name}={getattr(spec, name)!r} both say where to run. Leave one out.")
 
 
 def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
@@ -204,6 +226,12 @@ def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
             options[name] = value  # type: ignore[literal-required]
         collection = getattr(inputs, "collection", None)
         return (None, collection) if collection is not None else (inputs.paths, None)
+    if inputs is None or (hasattr(inputs, "columns") and not hasattr(inputs, "__dask_graph__")):
+        got = "None" if inputs is None else "a pandas dataframe"
+        raise UsageError(
+            f"inputs must be paths, a dataset or a Dask dataframe, got {got}. A pandas dataframe becomes one by "
+            "dask.dataframe.from_pandas(frame, npartitions=4)."
+        )
     if hasattr(inputs, "__dask_graph__"):
         if not hasattr(inputs, "to_delayed") or not hasattr(inputs, "columns"):
             raise UsageError(
@@ -214,7 +242,7 @@ def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
     return inputs, None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TryResult:
     """What one mini-batch gave."""
 
@@ -228,6 +256,30 @@ class TryResult:
     """Inside ``run()``."""
     text: str
     """All this for people."""
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A result as it was written: pandas by itself would make a number of ``01234`` and nothing of ``NA``."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in frame.columns:
+        column = frame[name]
+        filled = column[column != ""]
+        frame[name] = column.where(column != "")
+        if filled.empty or filled.str.match(r"-?0\d").any():
+            continue
+        if filled.isin(["True", "False"]).all() and len(filled) == len(column):
+            frame[name] = column == "True"
+            continue
+        try:
+            frame[name] = pd.to_numeric(filled).reindex(column.index)
+        except ValueError:
+            continue
+    return frame
 
 
 def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpack[RunOptions]) -> TryResult:

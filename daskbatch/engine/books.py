@@ -80,7 +80,8 @@ class Books:
         self._first = FirstMiniBatches()
         self._heard: dict[int, _Heard] = {}
         self._last_traceback: str | None = None
-        self._total = total
+        self.total = total
+        """Mini-batches of the whole input, None while that is not known."""
         self._ended = False
         self.chunks: list[Chunk] = []
         self.succeeded = 0
@@ -257,13 +258,14 @@ class Books:
             return
         items_failed = self.items_failed + sum(heard.items_failed for heard in self._heard.values())
         failed = self.failed + sum(heard.failed for heard in self._heard.values())
-        crossed = self._limits.exceeded(items_failed, failed, self._total)
+        crossed = self._limits.exceeded(items_failed, failed, self.total)
         if crossed is not None:
             self.stop = Stop(errors.ThresholdExceeded, crossed, self._last_traceback)
         elif not self._limits.given and self.failed and self._first.all_failed(self._ended):
+            count = "mini-batch has" if failed == 1 else f"{failed} mini-batches have"
             self.stop = Stop(
                 errors.ThresholdExceeded,
-                f"the first {self.failed} mini-batches have all failed after every try, so the script or its input is "
+                f"the first {count} all failed after every try, so the script or its input is "
                 "taken to be wrong; error_threshold=-1 goes on all the same",
                 self._last_traceback,
             )
@@ -308,6 +310,6 @@ class Books:
             Why the run has failed.
         """
         self._ended = True
-        self._total = self.succeeded + self.failed
+        self.total = self.succeeded + self.failed
         self._judge()
         return self.stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ class Dispatcher:
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
         budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
-        message = encode_row(row, budget, self._books.retries_of(row))
+        retries = self._books.retries_of(row)
+        message = encode_row(row, budget, retries)
         future = self._client.submit(
             run_row,
             self._name,
@@ -154,6 +156,7 @@ class Dispatcher:
             allow_other_workers=False,
             pure=False,
             retries=0,
+            priority=1 if retries else 0,  # what failed is tried again before what was sent ahead
         )
         self._tasks.add(future, Task(self._sent, row, place))
         self._sent += 1
@@ -207,7 +210,7 @@ class Dispatcher:
     def _receive_signal(self, number: int) -> None:
         self._signals += 1
         if self._books.stop is None:
-            self._books.stop = Stop(errors.RunCanceled, f"signal {number}")
+            self._books.stop = Stop(errors.RunCanceled, f"stopped by {signal.Signals(number).name}")
             self._tell(
                 Notice(
                     time.time(),

@@ -73,12 +73,14 @@ def summarise(
     status = "Completed"
     if stop is not None:
         status = "Canceled" if issubclass(stop.error, errors.RunCanceled) else "Failed"
+    done = books.succeeded + books.failed
+    total = done if stop is None or books.total is None else max(done, books.total)
     items = {
         "total": books.items + books.items_failed,
         "succeeded": books.items,
         "failed": books.items_failed,
     }
-    if books.items_failed_at_least:
+    if books.items_failed_at_least or stop is not None:
         items["at_least"] = True
     output = None
     if combined is not None:
@@ -92,9 +94,10 @@ def summarise(
         "status": status,
         "error": None if stop is None else {"type": stop.error.__name__, "message": stop.message},
         "mini_batches": {
-            "total": books.succeeded + books.failed,
+            "total": total,
             "succeeded": books.succeeded,
             "failed": books.failed,
+            **({"not_run": total - done} if total > done else {}),
         },
         "items": items,
         "tries": books.tries,

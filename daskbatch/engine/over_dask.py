@@ -11,6 +11,7 @@ from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
 from daskbatch.engine.presence import LEASE
+from daskbatch.events import Notice
 from daskbatch.worker.plugin import PluginSettings
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def run_over_dask(run: _Run) -> None:
     with connect(spec, run.client, run.collection is not None) as client:
         if run.client is not None or spec.scheduler is not None:
             ask_workers(client, spec, run.plan)
+        if spec.dashboard:
+            run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
         partitions = _submit(client, run.collection)
         settings = PluginSettings(
             output=spec.output,

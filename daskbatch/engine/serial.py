@@ -7,6 +7,7 @@ limits do not hold.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections import deque
@@ -119,9 +120,10 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
 @contextmanager
 def own_script(spec: RunSpec, source: str | None) -> Iterator[Script]:
     """The user's script, loaded into this process; what it changes of the interpreter is put back."""
-    argv, path = sys.argv[:], sys.path[:]
+    argv, path, environment = sys.argv[:], sys.path[:], dict(os.environ)
     logs = Path(spec.output, "logs", "user")
     try:
+        os.environ.update({"AZUREML_BI_OUTPUT_PATH": spec.output, **dict(spec.environment_variables)})
         configure(
             output_dir=spec.output,
             log_dir=str(logs),
@@ -138,3 +140,5 @@ def own_script(spec: RunSpec, source: str | None) -> Iterator[Script]:
             yield load_script(spec.entry.script, list(spec.arguments), source)
     finally:
         sys.argv, sys.path[:] = argv, path
+        os.environ.clear()
+        os.environ.update(environment)

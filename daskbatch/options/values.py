@@ -37,6 +37,7 @@ SMALLEST_RUNNER = 16 * 1024**2
 """Bytes. An idle Python process takes about this much, so a smaller limit would kill every runner."""
 LONGEST_NAME = 200
 """Bytes. File systems take 255; the rest is for the suffixes of temporary and partial files."""
+TAKEN_NAMES = (".daskbatch", "failed_items.jsonl", "logs", "run_summary.json")
 OTHER_FORMATS = {
     *(".arrow", ".feather", ".gz", ".h5", ".hdf5", ".json", ".ndjson", ".npy", ".npz", ".orc", ".pickle", ".pkl"),
     *(".pq", ".sqlite", ".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"),
@@ -193,10 +194,10 @@ def result_name(value: object) -> str:
         raise UsageError(
             f"append_row_file_name must be printable and at most {LONGEST_NAME} bytes long, got {value!r}."
         )
-    if name == "failed_items.jsonl":
+    if name in TAKEN_NAMES:
         raise UsageError(
-            f"append_row_file_name must not be {name!r}: every run lists its failures there."
-            " Choose another name, such as 'predictions.jsonl'."
+            f"append_row_file_name must not be {name!r}: every run has something else of that name in its output"
+            " folder. Choose another name, such as 'predictions.jsonl'."
         )
     return name
 

@@ -85,7 +85,10 @@ def attempt_text(event: AttemptFailed) -> str:
         else f"Mini-batch {event.mini_batch}, try"
     )
     head = f"{ending} {event.attempt} (node {event.node}, process {event.process}):"
-    return f"{head}\n{indented(event.traceback.strip() or f'{event.error}: {event.message}')}"
+    text = event.traceback.strip()
+    if event.message not in text or not text:  # a stack says where it hung, not that its time was over
+        text = f"{event.error}: {event.message}\n{text}".rstrip()
+    return f"{head}\n{indented(text)}"
 
 
 def ending_text(event: RunFinished, output: str, *, with_traceback: bool = True) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Union
 
-from daskbatch.errors import MiniBatchError
+from daskbatch.errors import MiniBatchError, SchemaError
 from daskbatch.store.inputs_csv import CsvParser
 from daskbatch.store.inputs_json import JsonParser
 from daskbatch.store.inputs_parquet import ParquetFileReader
@@ -124,8 +124,20 @@ class TableReader:
         utf8 = self._utf8 or (isinstance(unit, TextStream) and unit.is_utf8)
         if self._names is None:
             self._names = self._parser.names(unit.header, unit.path, utf8)
-        rows: pa.Table | None = self._parser.parse(piece.data, piece.begin, self._names, unit.path, utf8)
+        try:
+            rows: pa.Table | None = self._parser.parse(piece.data, piece.begin, self._names, unit.path, utf8)
+        except SchemaError as error:
+            error.items = self._count(piece.data)
+            raise
         return rows
+
+    def _count(self, data: bytes) -> int:
+        """Records in a piece of text that could not be parsed: all of them fail."""
+        if self._table.multi_line:
+            from daskbatch.store.scan import RecordScanner
+
+            return len(RecordScanner(quotes=True, separator=self._table.separator).feed(data, last=True)[0])
+        return sum(1 for line in data.split(b"\n") if line.strip())
 
     def marked(self, rows: pa.Table | None) -> pa.Table | None:
         """Columns of booleans that may be missing carry a mark: pandas needs one dtype for all mini-batches."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
-from daskbatch.errors import MultiLineText, ResultError, SchemaError
+from daskbatch.errors import MiniBatchError, MultiLineText, ResultError, SchemaError
 from daskbatch.store.formats import Payload, format_result
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, TableFormat
 from daskbatch.worker.entry import user_traceback
@@ -115,6 +115,8 @@ class Attempts:
             return Answer(items, payload, seconds=time.perf_counter() - began)
         except Exception as error:
             failure = failure_of(error, phase)
+            if isinstance(error, MiniBatchError) and error.items is not None:
+                items = error.items
             # Nothing after this place of a stream can be read either: the rest of it fails as one.
             whole_stream = batch.stop == OPEN_END and batch.start == 0
             failure["rest"] = phase == "read" and whole_stream and not isinstance(error, SchemaError)

@@ -34,6 +34,7 @@ def main() -> None:
     """Entry point: ``sys.argv[1]`` is the slot's configuration as JSON."""
     config = json.loads(sys.argv[1])
     page = wire.Page(mmap.mmap(config["page"], wire.PAGE_SIZE))
+    wire.seal_page(config["page"])  # the mapping keeps a descriptor of its own
     os.close(config["page"])
     page.enter(wire.START)
     become_subreaper()

@@ -117,8 +117,9 @@ def load_script(path: str, arguments: Sequence[str], source_directory: str | Non
     except SystemExit as error:
         raise EntryScriptError(
             f"{path} ended itself while it was imported: exit status {error.code!r}. "
-            f"Its arguments were {list(arguments)}; its own message is in the stderr log."
-        ) from error
+            f"Its arguments were {list(arguments)}; they are given after -- on the command line, or as "
+            "arguments=[...]. What it had to say itself is on stderr, of a run in logs/user/stderr."
+        ) from None
     return _from_namespace(module, path)
 
 

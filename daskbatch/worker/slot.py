@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daskbatch.store.segments import SegmentWriter
-from daskbatch.types import UNKNOWN_ITEMS, Record
+from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, Record
 from daskbatch.worker import wire
 from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
@@ -74,6 +74,7 @@ class Slot:
         if self._stopping:
             return report.as_dict(None, 0.0)
         began = time.monotonic()
+        runner = None
         try:
             runner = self._ready_runner(report)
             if runner is not None:
@@ -86,7 +87,8 @@ class Slot:
             self._account_for(died.verdict, report)
         except NotAFrame:
             verdict = self._drop_runner()
-            self._account_for({**verdict, "reason": "garbage"}, report)
+            author = {"phase": "start"} if runner is None else _author(row, report, verdict)
+            self._account_for({**verdict, **author, "reason": "garbage"}, report)
         except BaseException:
             # The disk is full, say: what the runner has still to tell of this row must not reach the next one.
             self._writer.abandon()
@@ -197,6 +199,26 @@ class Slot:
             self._runner.wait()
             self._runner = None
         self._writer.close()
+
+
+def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str, Any]:
+    """Which mini-batch wrote the garbage: the one after the last answer. The runner may have gone on since.
+
+    Returns
+    -------
+    dict
+        What of the verdict is otherwise. In phase idle nobody is named.
+    """
+    batches, last = wire.decode_row(row)[0], report.last
+    if batches[0].stop == OPEN_END:  # where a stream ends is not known: its next mini-batch may not exist
+        following = batches[0].key if last is None else (last[0], last[1] + 1)
+        in_it = verdict["phase"] in ("read", "run") and following == (verdict["file"], verdict["index"])
+        return {} if in_it else {"phase": "idle"}
+    position = 0 if last is None else [batch.key for batch in batches].index(last) + 1
+    if position == len(batches):
+        return {"phase": "idle"}
+    file, index = batches[position].key
+    return {"phase": "run", "file": file, "index": index, "items": UNKNOWN_ITEMS}
 
 
 def _known(items: int) -> int | None:

@@ -10,6 +10,7 @@ Runs in the runner's interpreter too: standard library, Python 3.9.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -44,6 +45,7 @@ __all__ = [
     "encode_row",
     "pack_frame",
     "read_exactly",
+    "seal_page",
     "send_work",
     "table_format",
 ]
@@ -92,7 +94,9 @@ class Page:
 
     def state(self) -> PageState:
         """Supervisor: the present phase. May be torn; read twice before acting on it."""
-        return PageState(*_STATE.unpack_from(self.buffer, _STATE_AT))
+        state = PageState(*_STATE.unpack_from(self.buffer, _STATE_AT))
+        # Where the page cannot be sealed, user code may have written on it.
+        return state if state.phase < len(PHASE_NAMES) else state._replace(phase=RUN)
 
     def request_stop(self) -> None:
         """Worker: end the row after the present mini-batch."""
@@ -207,11 +211,19 @@ def table_format(fields: Mapping[str, Any]) -> TableFormat:
 def anonymous_file() -> int:
     """A descriptor of a file without a name."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("daskbatch")
+        return os.memfd_create("daskbatch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     import tempfile
 
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def seal_page(fd: int) -> None:
+    """From here on the page is written through the mappings that are there, and not through a descriptor."""
+    with contextlib.suppress(OSError, AttributeError):  # macOS, Linux before 5.1
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
 
 
 def send_work(fd: int, message: bytes, blob: bytes | memoryview = b"") -> None:

@@ -16,7 +16,9 @@ from daskbatch.report.logs import LogFiles
 from daskbatch.report.resources import COLUMNS, ResourceLog
 
 PROGRESS = Progress(1.0, 18134.0, 20000, True, 4117, 0, 1204, 0, 0, 2, 3600.0)
-FAILURE = AttemptFailed(1.0, "0-7", 1, "ValueError", "bad", "Traceback ...\nValueError: caf\xe9", "host", "0", False)
+FAILURE = AttemptFailed(
+    1.0, "0-7", 1, "ValueError", "caf\xe9", "Traceback ...\nValueError: caf\xe9", "host", "0", False
+)
 
 
 def told(output: Path, *events: Any) -> LogFiles:
