@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-__all__ = ["begin_calls", "call_workers"]
+__all__ = ["begin_calls", "call_workers", "fetch"]
 
 
 def begin_calls(
@@ -23,6 +23,16 @@ def begin_calls(
         worker: asyncio.run_coroutine_threadsafe(client._run(function, *args, workers=[worker]), loop)
         for worker in workers
     }
+
+
+def fetch(client: Client, future: Future[Any], put: Callable[[tuple[Any, Any]], None]) -> None:
+    """Have the result of a future that is done brought; `put` gets both, the result as a future of its own.
+
+    ``future.result()`` would wait for ever where the worker has died, or was stopped, since it was done.
+    """
+    loop = cast(Any, client.loop).asyncio_loop
+    call = asyncio.run_coroutine_threadsafe(cast(Any, future)._result(), loop)
+    call.add_done_callback(lambda result: put((future, result)))
 
 
 def call_workers(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import queue
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client, Future
+from distributed import CancelledError, Client, Future
 
 from daskbatch import errors
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.calls import fetch
+from daskbatch.engine.deadline import Deadline
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
 from daskbatch.engine.rows import rest_of
@@ -33,16 +35,9 @@ _LOOK_FOR_WORKERS_EVERY = 1.0
 _TASKS_PER_SLOT = 2
 _GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
 _GRACE_AFTER_SIGNAL = 10.0
+_PATIENCE_AFTER_KILL = 10.0  # seconds; the supervisors take half of that at most
 _WAIT_FOR_WORKERS = 60.0  # seconds without any worker, on a cluster that may bring new ones
 _STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
-
-
-@dataclass(slots=True)
-class _Deadline:
-    """When what is under way is killed."""
-
-    at: float | None = None
-    killed: bool = False
 
 
 class Dispatcher:
@@ -91,7 +86,7 @@ class Dispatcher:
         self._places = Places(client, spec, name, tell)
         self._tasks = UnderWay()
         self._sent = 0
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._signals = 0
         self._began = time.monotonic()
         self._told = 0.0
@@ -109,7 +104,7 @@ class Dispatcher:
                 self._looked = time.monotonic()
                 while True:
                     waiting = self._books.stop is None and self._fill()
-                    if not (self._tasks or waiting):
+                    if not (self._tasks or waiting) or self._deadline.given_up:
                         break
                     self._wait()
                 self._progress(final=True)
@@ -160,7 +155,7 @@ class Dispatcher:
         )
         self._tasks.add(future, Task(self._sent, row, place))
         self._sent += 1
-        future.add_done_callback(self._inbox.put)
+        future.add_done_callback(lambda done: fetch(self._client, done, self._inbox.put))
 
     # What comes back
 
@@ -180,7 +175,7 @@ class Dispatcher:
         now = time.monotonic()
         if self._books.stop is not None and self._deadline.at is None:
             self._stop(_GRACE_AFTER_SIGNAL if self._signals else _GRACE_AFTER_FAILURE)
-        if self._deadline.at is not None and now >= self._deadline.at and not self._deadline.killed:
+        if self._deadline.kill_due:
             self._kill()
         if now - self._looked > _LOOK_FOR_WORKERS_EVERY:
             self._looked = now
@@ -190,10 +185,11 @@ class Dispatcher:
             self._progress()
 
     def _receive(self, message: Any) -> None:
-        if isinstance(message, Future):
-            task = self._tasks.take(message)
+        if isinstance(message, tuple):
+            future, result = message
+            task = self._tasks.take(future)
             if task is not None:
-                self._receive_task(message, task)
+                self._receive_task(future, result, task)
         elif isinstance(message, int):
             self._receive_signal(message)
         elif "task" in message:
@@ -220,14 +216,15 @@ class Dispatcher:
                 )
             )
         else:
-            self._deadline.at = time.monotonic()
+            self._deadline.set()
 
-    def _receive_task(self, future: Future[Any], task: Task) -> None:
-        if future.status != "finished":
-            self._receive_loss(future, task)
-            return
-        report = future.result()
+    def _receive_task(self, future: Future[Any], result: concurrent.futures.Future[Any], task: Task) -> None:
+        error = None if result.cancelled() else result.exception()
         future.release()
+        if error is not None or result.cancelled():
+            self._receive_loss(error, task)
+            return
+        report = result.result()
         if report["init_error"] is not None:
             self._receive_init_error(report, task)
         died = report["died"]
@@ -257,10 +254,10 @@ class Dispatcher:
             )
         )
 
-    def _receive_loss(self, future: Future[Any], task: Task) -> None:
+    def _receive_loss(self, error: BaseException | None, task: Task) -> None:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
-        error = future.exception() if future.status == "error" else None
-        future.release()
+        if isinstance(error, CancelledError):
+            error = None
         self._books.unhear(task.number)
         if self._partitions and error is not None:
             partition = task.row[0].file
@@ -320,19 +317,21 @@ class Dispatcher:
             self._books.stop = Stop(error, why, traceback)
 
     def _stop(self, grace: float) -> None:
-        self._deadline.at = time.monotonic() + grace
+        self._deadline.set(grace)
         self._on_workers("stop")
 
     def _kill(self) -> None:
         self._deadline.killed = True
         self._on_workers("kill")
+        self._deadline.set(_PATIENCE_AFTER_KILL)
 
     def _on_workers(self, how: str) -> None:
         self._presence.end(how, [place.address for place in self._places.all])
 
     def _end(self) -> None:
-        if self._tasks:  # an error of our own on the way: what is under way is of no use
-            self._kill()
+        if self._tasks:  # given up, or an error of our own on the way: what is under way is of no use
+            if not self._deadline.killed:
+                self._kill()
             list(self._tasks.cancel())
         elif not self._deadline.killed:
             self._on_workers("kill" if self._books.stop is not None else "finish")

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from daskbatch.events import Event, RunnerStarted
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
-OPTIONS: dict[str, Any] = {"mini_batch_size": 1, "append_row_file_name": "result.txt", "progress": False}
+OPTIONS: dict[str, Any] = {"mini_batch_size": 1, "append_row_file_name": "result.txt"}
 
 # At the item named, once: the signal goes to the Dask worker, which is the parent of the supervisor above run().
 SCRIPT = """
@@ -60,6 +61,12 @@ SCRIPT = """
             signal_the_worker()
         return names(mini_batch)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tracker_is_there() -> None:
+    """Python starts it with the first process of multiprocessing, and keeps its pipe."""
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture
@@ -134,7 +141,7 @@ def test_a_worker_is_killed(
         "arguments": ["--marker", str(marker), "--signal", str(int(signal.SIGKILL)), "--at", middle],
     }
     # When the run goes on, on the other worker or on the one that its nanny starts instead
-    run = daskbatch.run(script(SCRIPT), where, output=tmp_path / "out", client=client, **options)
+    run = daskbatch.run(script(SCRIPT), where, output=tmp_path / "out", client=client, progress=False, **options)
     # Then nothing is missing, and nothing is there twice
     assert marker.exists()  # else the oracle would send the signal to this test's parents
     assert run.output_file is not None
@@ -151,7 +158,12 @@ def test_a_run_is_interrupted_while_a_worker_stands_still(
     inputs: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # Given a worker that is stopped in the middle: it answers nothing, not even that it is to end
-    for module, name in ((presence, "_CALL_PATIENCE"), (presence, "_END_TIMEOUT"), (dispatch, "_GRACE_AFTER_SIGNAL")):
+    for module, name in (
+        (presence, "_CALL_PATIENCE"),
+        (presence, "_END_TIMEOUT"),
+        (dispatch, "_GRACE_AFTER_SIGNAL"),
+        (dispatch, "_PATIENCE_AFTER_KILL"),
+    ):
         monkeypatch.setattr(module, name, 1.0)
     _, client = connect(2)
     where, middle, options = inputs("files")
@@ -166,7 +178,8 @@ def test_a_run_is_interrupted_while_a_worker_stands_still(
     with pytest.raises(daskbatch.RunCanceled):
         daskbatch.run(
             script(SCRIPT), where, output=tmp_path / "out", client=client, listeners=[interrupt],
-            arguments=["--marker", str(marker), "--signal", str(int(signal.SIGSTOP)), "--at", middle], **options,
+            arguments=["--marker", str(marker), "--signal", str(int(signal.SIGSTOP)), "--at", middle],
+            progress=False, **options,
         )  # fmt: skip
     # Then it ends all the same
     assert time.monotonic() - signals[0] < 30
@@ -201,7 +214,7 @@ def test_a_worker_that_comes_in_the_middle_is_used(
     # When a second worker is added in the middle
     run = daskbatch.run(
         entry, files(40), output=tmp_path / "out", client=client, listeners=[scale],
-        arguments=[str(tmp_path / "notes")], run_invocation_timeout=60, run_max_try=1, **OPTIONS,
+        arguments=[str(tmp_path / "notes")], run_invocation_timeout=60, run_max_try=1, progress=False, **OPTIONS,
     )  # fmt: skip
     # Then both have worked
     assert run.summary["items"] == {"total": 40, "succeeded": 40, "failed": 0}
@@ -220,6 +233,8 @@ def test_a_listener_that_raises_leaves_nothing_on_a_cluster(
     _, client = connect(2)
     entry = script("import signal\ndef run(mini_batch):\n    signal.pause()\n")
     with pytest.raises((RuntimeError, daskbatch.RunFailed), match="the listener is broken"):
-        daskbatch.run(entry, files(8), output=tmp_path / "out", client=client, listeners=[bad], **OPTIONS)
+        daskbatch.run(
+            entry, files(8), output=tmp_path / "out", client=client, listeners=[bad], progress=False, **OPTIONS
+        )
     # Then the cluster is as it was
     eventually(lambda: traces(client) == [], "nothing of the run on the cluster")
