@@ -73,6 +73,7 @@ class Places:
         self._tell = tell
         self._left_out: set[str] = set()
         self._noticed = False
+        self._noticed_nodes = False
         self.all: list[Place] = []
 
     @property
@@ -115,7 +116,15 @@ class Places:
                 continue
             nodes.add(node)
             self._deal(node, members)
+        self._tell_of_missing_nodes(len(nodes))
         return gone
+
+    def _tell_of_missing_nodes(self, count: int) -> None:
+        wanted = self._spec.node_count
+        if wanted is not None and count < wanted and not self._noticed_nodes:
+            self._noticed_nodes = True
+            text = f"node_count={wanted}, but the cluster has {count} {'node' if count == 1 else 'nodes'} at present"
+            self._tell(Notice(time.time(), text, "WARNING"))
 
     def _deal(self, node: str, members: list[tuple[str, Any]]) -> None:
         threads = sum(info["nthreads"] for _, info in members)

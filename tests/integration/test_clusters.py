@@ -20,6 +20,7 @@ from distributed import Client, LocalCluster
 
 import daskbatch
 from daskbatch import cluster as own_cluster
+from daskbatch.events import Notice
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
@@ -242,3 +243,14 @@ def test_a_scheduler_that_does_not_answer(
     with pytest.raises(daskbatch.UsageError, match="no Dask scheduler answers"):
         daskbatch.run(script(SCRIPT), table, output=tmp_path / "out", scheduler=scheduler, progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_nodes_that_are_not_there_are_said_once(files: Callable[[int], str], tmp_path: Path) -> None:
+    # Given one node where three are asked for
+    told: list[Any] = []
+    options: dict[str, Any] = {"node_count": 3, "process_count_per_node": 1, "listeners": [told.append]}
+    daskbatch.run(lambda paths: paths, files(4), output=tmp_path / "out", **options)
+    # Then that is said, and the run goes on with what there is
+    texts = [event.message for event in told if isinstance(event, Notice)]
+    assert texts == ["node_count=3, but the cluster has 1 node at present"]
+    assert told[-1].summary["status"] == "Completed"
