@@ -1,5 +1,6 @@
 # make demo    scores real handwritten digits with a TensorFlow entry script
 # make test    lint, types and all tests
+# make chaos   200 runs whose processes are killed at random; about half an hour
 # make bench   the benchmarks, each beside its peers
 # make clean   what the above have made
 
@@ -10,7 +11,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pi
 DEMO := build/demo
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench test-minimum clean
+.PHONY: demo test lint chaos bench test-minimum clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("daskbatch needs Python 3.11 or later, got " + sys.version.split()[0] + ". Next: make PYTHON=python3.11 $(MAKECMDGOALS)")'
@@ -47,6 +48,9 @@ test-minimum:
 	@test -x build/venv-minimum/bin/python || $(PYTHON) -m venv build/venv-minimum
 	@build/venv-minimum/bin/python -m pip install --quiet -e '.[test]' --constraint tests/constraints-minimum.txt
 	build/venv-minimum/bin/python -m pytest --ignore tests/test_typing.py $(PYTEST_ARGS)
+
+chaos: $(VENV)/.test-stamp
+	DASKBATCH_CHAOS_SEEDS=200 DASKBATCH_CLIENT_KILLS=50 $(BIN)/python -m pytest tests/integration/test_chaos.py $(PYTEST_ARGS)
 
 bench: $(VENV)/.test-stamp
 	$(BIN)/python benchmarks/dispatch.py

@@ -10,8 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from daskbatch.api.again import cancel, resume, retry_failed, status
     from daskbatch.api.dataset import FileDataset, TabularDataset
-    from daskbatch.api.run import Run, run, try_
+    from daskbatch.api.run import Run, run
+    from daskbatch.api.trial import TryResult, try_
+    from daskbatch.engine.status import RunStatus
     from daskbatch.errors import (
         DaskbatchError,
         EntryScriptError,
@@ -20,11 +23,14 @@ if TYPE_CHECKING:
         MiniBatchError,
         MultiLineText,
         NoResult,
+        OutputInUse,
         ResultError,
         RunCanceled,
+        RunChanged,
         RunFailed,
         SchemaError,
         SegmentDamaged,
+        TakenOver,
         ThresholdExceeded,
         UsageError,
     )
@@ -40,17 +46,26 @@ __all__ = [
     "MiniBatchError",
     "MultiLineText",
     "NoResult",
+    "OutputInUse",
     "ResultError",
     "Run",
     "RunCanceled",
+    "RunChanged",
     "RunFailed",
+    "RunStatus",
     "SchemaError",
     "SegmentDamaged",
     "TabularDataset",
+    "TakenOver",
     "ThresholdExceeded",
+    "TryResult",
     "UsageError",
     "__version__",
+    "cancel",
+    "resume",
+    "retry_failed",
     "run",
+    "status",
     "try_",
 ]
 
@@ -60,9 +75,15 @@ _HOMES = {
     "EntryScript": "daskbatch.worker.entry",
     "FileDataset": "daskbatch.api.dataset",
     "Run": "daskbatch.api.run",
+    "RunStatus": "daskbatch.engine.status",
     "TabularDataset": "daskbatch.api.dataset",
+    "TryResult": "daskbatch.api.trial",
+    "cancel": "daskbatch.api.again",
+    "resume": "daskbatch.api.again",
+    "retry_failed": "daskbatch.api.again",
     "run": "daskbatch.api.run",
-    "try_": "daskbatch.api.run",
+    "status": "daskbatch.api.again",
+    "try_": "daskbatch.api.trial",
 }
 """Where the names are that are not errors."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from daskbatch import __version__
-from daskbatch.cli_options import given, with_options
+from daskbatch.cli_options import FREE, given, with_options
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
 
 __all__ = ["cli", "main"]
@@ -21,7 +22,9 @@ __all__ = ["cli", "main"]
 COMPLETED = 0  # the run ended with a complete result; items may have failed within the thresholds
 FAILED = 1  # a threshold was crossed, init() failed, there was no result, or the tried mini-batch failed
 USAGE = 2  # an option, the entry script, the input or the output folder is wrong; nothing was started
-INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT. After SIGTERM it is 143, 128 + 15: RunCanceled carries it
+INTERRUPTED = (
+    130  # Ctrl-C, and daskbatch cancel: 128 + SIGINT. After SIGTERM it is 143, 128 + 15: RunCanceled carries it
+)
 
 ARGUMENTS = "daskbatch.arguments"
 """Key in click's context of what followed ``--``."""
@@ -84,6 +87,12 @@ def _click_message(error: click.ClickException) -> str:
     return error.format_message() + help_line
 
 
+def _shown(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with what it shows while it runs."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Write each event as a line of JSON to stdout.")
+    return click.option("--quiet", is_flag=True, help="Show nothing but errors.")(as_json(command))
+
+
 @click.group(
     cls=_Group,
     invoke_without_command=True,
@@ -107,25 +116,42 @@ def cli(ctx: click.Context, /) -> None:
 @click.argument("entry")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
-    "--output", metavar="FOLDER", required=True, help="Folder of the result, the logs and the summary: a new one."
+    "--output",
+    metavar="FOLDER",
+    required=True,
+    help="Folder of the result, the logs and the summary: a new one, or that of the same run.",
 )
 @with_options()
-@click.option("--quiet", is_flag=True, help="Show nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Write each event as a line of JSON to stdout.")
+@click.option("--fresh", is_flag=True, help="Discard the run in the output folder, whatever it is, and begin anew.")
+@click.option(
+    "--no-reuse", is_flag=True, help="Run anew where the same run is completed already. The default takes its result."
+)
+@_shown
 @click.pass_context
 def run_command(
-    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str, quiet: bool, as_json: bool, **values: Any
-) -> int:
+    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str, fresh: bool, no_reuse: bool,
+    quiet: bool, as_json: bool, **values: Any,
+) -> int:  # fmt: skip
     """Run ENTRY over all INPUTS, into one result.
 
     ENTRY is a Python script with run(mini_batch). INPUTS are files, folders and globs. What follows
     -- goes to the script, in sys.argv.
+
+    The same command again goes on with a run that was stopped or killed, and takes the result of one
+    that is completed.
 
     \b
     daskbatch run score.py 'photos/*.png' --output out
     daskbatch run score.py data/ --output out --mini-batch-size 1MB -- --model m.keras
     """
     from daskbatch.api.run import run
+
+    choices = {"fresh": fresh, "allow_reuse": not no_reuse, "arguments": ctx.meta[ARGUMENTS], **given(values)}
+    return _run(output, quiet, as_json, lambda **listening: run(entry, list(inputs), **listening, **choices))
+
+
+def _run(output: str, quiet: bool, as_json: bool, run: Callable[..., object]) -> int:
+    """Run with what listens to it; return the exit code."""
     from daskbatch.options.values import local_path
     from daskbatch.report import Ending, default_listeners
 
@@ -136,21 +162,64 @@ def run_command(
     listeners.append(ending)
     try:
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            run(
-                entry,
-                list(inputs),
-                output=output,
-                listeners=listeners,
-                progress=not quiet,
-                arguments=ctx.meta[ARGUMENTS],
-                **given(values),
-            )
+            run(output=output, listeners=listeners, progress=not quiet)
     except (RunFailed, RunCanceled) as error:
         if ending.text is None:
             raise
         if quiet or as_json:  # else the console has said it
             click.echo(ending.text, err=True)
         return error.exit_code if isinstance(error, RunCanceled) else FAILED
+    return COMPLETED
+
+
+@cli.command("resume")
+@click.argument("output", metavar="FOLDER")
+@with_options(only=FREE)
+@_shown
+def resume_command(output: str, quiet: bool, as_json: bool, **values: Any) -> int:
+    """Go on with the run whose output is in FOLDER, where it was stopped or killed.
+
+    What was committed is not run again. The options below may differ from those that it began with.
+    """
+    from daskbatch.api.again import resume
+
+    return _run(output, quiet, as_json, lambda output, **listening: resume(output, **listening, **given(values)))
+
+
+@cli.command("retry-failed")
+@click.argument("output", metavar="FOLDER")
+@with_options(only=FREE)
+@_shown
+def retry_failed_command(output: str, quiet: bool, as_json: bool, **values: Any) -> int:
+    """Try the mini-batches that have failed again, of the run whose output is in FOLDER.
+
+    The combined file is then whole. The options below may differ from those that the run began with.
+    """
+    from daskbatch.api.again import retry_failed
+
+    return _run(output, quiet, as_json, lambda output, **listening: retry_failed(output, **listening, **given(values)))
+
+
+@cli.command("status")
+@click.argument("output", metavar="FOLDER")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status_command(output: str, as_json: bool) -> int:
+    """Tell how the run is whose output is in FOLDER, while it runs and after."""
+    from daskbatch.api.again import status
+
+    found = status(output)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.text)
+    return COMPLETED
+
+
+@cli.command("cancel")
+@click.argument("output", metavar="FOLDER")
+def cancel_command(output: str) -> int:
+    """Ask the run whose output is in FOLDER to end. It can be resumed."""
+    from daskbatch.api.again import cancel
+
+    found = cancel(output)
+    click.echo(f"Asked the run to end ({found.owner}). It does within seconds: daskbatch status {output}")
     return COMPLETED
 
 
@@ -176,7 +245,7 @@ def try_command(ctx: click.Context, /, entry: str, inputs: tuple[str, ...], mini
     Nothing is written, errors come with their traceback, and breakpoint() works. The options of
     'run' that do not matter here are taken and ignored, so a command line can be tried as it is.
     """
-    from daskbatch.api.run import try_
+    from daskbatch.api.trial import try_
 
     try:
         result = try_(

@@ -5,15 +5,16 @@ Values go on as text: `daskbatch.options` parses and refuses them, for Python an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from daskbatch.options import DEFAULTS, INPUT_FORMATS, LOGGING_LEVELS
+from daskbatch.options.identity import GROUPS, Group
 
-__all__ = ["OPTIONS", "Option", "given", "with_options"]
+__all__ = ["FREE", "OPTIONS", "Option", "given", "with_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,16 @@ OPTIONS = (
 Command = Callable[..., Any]
 
 
-def with_options(*, for_try: bool = False) -> Callable[[Command], Command]:
-    """Decorate a command with all options.
+FREE = tuple(
+    option.name
+    for option in OPTIONS
+    if option.name == "environment_variables" or GROUPS.get(option.name) in (Group.RULES, Group.FREE)
+)
+"""Those that a resumed run may be given: what does not change results, and what is stored nowhere."""
+
+
+def with_options(*, for_try: bool = False, only: Collection[str] | None = None) -> Callable[[Command], Command]:
+    """Decorate a command with all options, or with those in `only`.
 
     ``try`` takes those that do not matter to it too, unseen: so a command line can be tried by
     changing one word of it.
@@ -161,6 +170,8 @@ def with_options(*, for_try: bool = False) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for option in reversed(OPTIONS):
+            if only is not None and option.name not in only:
+                continue
             command = _click_option(option, hidden=for_try and not option.in_try)(command)
         return command
 

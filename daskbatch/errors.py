@@ -5,13 +5,16 @@
     DaskbatchError
     ├── UsageError              an option, script or output folder is wrong; nothing was started
     │   ├── InputError          the input is missing, empty or unreadable; nothing was started
-    │   └── EntryScriptError    the entry script cannot be used; nothing was started
+    │   ├── EntryScriptError    the entry script cannot be used; nothing was started
+    │   ├── OutputInUse         another run is going on in the output folder
+    │   └── RunChanged          the output folder holds a run of another script, option or input
     ├── RunFailed               the run ended without a complete result
     │   ├── InitFailed          init() failed on so many slots that the run stopped
     │   ├── ThresholdExceeded   more items or mini-batches failed than allowed
     │   ├── NoResult            append_row, and run() returned no item at all
     │   ├── MultiLineText       quoted newlines were met without support_multi_line
-    │   └── SegmentDamaged      stored results are not the bytes that were committed
+    │   ├── SegmentDamaged      stored results are not the bytes that were committed
+    │   └── TakenOver           this engine stood still, and another has taken the run over
     ├── RunCanceled             Ctrl-C, SIGTERM or cancel
     └── MiniBatchError          one mini-batch cannot be read or written; costs that mini-batch alone
         ├── SchemaError         a file's columns or a value differ from the input's schema
@@ -32,11 +35,14 @@ __all__ = [
     "MiniBatchError",
     "MultiLineText",
     "NoResult",
+    "OutputInUse",
     "ResultError",
     "RunCanceled",
+    "RunChanged",
     "RunFailed",
     "SchemaError",
     "SegmentDamaged",
+    "TakenOver",
     "ThresholdExceeded",
     "UsageError",
 ]
@@ -60,6 +66,14 @@ class InputError(UsageError):
 
 class EntryScriptError(UsageError):
     """Raised when the entry script has a syntax error or no ``run``, before anything starts."""
+
+
+class OutputInUse(UsageError):
+    """Raised when another engine is at work in the output folder."""
+
+
+class RunChanged(UsageError):
+    """Raised when the output folder holds a run of another script, option or input: neither resumed nor reused."""
 
 
 class RunFailed(DaskbatchError):
@@ -87,6 +101,10 @@ class MultiLineText(RunFailed):
 
 class SegmentDamaged(RunFailed):
     """Raised when stored results are gone or are not the bytes that were committed."""
+
+
+class TakenOver(RunFailed):
+    """Raised when this engine stood still for long, as on a laptop that slept, and another has taken its run over."""
 
 
 class RunCanceled(DaskbatchError):

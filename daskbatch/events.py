@@ -18,7 +18,10 @@ __all__ = [
     "Planned",
     "Progress",
     "RunFinished",
+    "RunResumed",
+    "RunReused",
     "RunStarted",
+    "RunTakenOver",
     "RunnerStarted",
     "TaskFinished",
 ]
@@ -41,6 +44,35 @@ class RunStarted(Event):
     """Absolute path of the output folder."""
     options: dict[str, Any]
     """The run's options as JSON values, under their public names."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """The run goes on from what earlier engines have left."""
+
+    epoch: int
+    """Number of this engine's life in the run: 2 at the first resume."""
+    succeeded: int
+    """Mini-batches."""
+    failures: tuple[dict[str, Any], ...]
+    """Lines of ``failed_items.jsonl`` so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReused(Event):
+    """Nothing is run: the output folder holds the result of the very same run."""
+
+    output: str
+    """Absolute path of the output folder."""
+    summary: dict[str, Any]
+    """The content of its ``run_summary.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTakenOver(Event):
+    """Another engine goes on with the run, as this one stood still."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +17,9 @@ from typing import Any, TextIO
 from daskbatch.errors import InputError
 from daskbatch.plan_cuts import cut_files, cut_parquet, cut_text, read_lines
 from daskbatch.plan_format import choose_format
-from daskbatch.spec import InputSpec
+from daskbatch.plan_inputs import Entry, Tally
+from daskbatch.plan_record import Plan
+from daskbatch.spec import DEFAULT_BYTES, DEFAULT_FILES, InputSpec
 from daskbatch.store.footers import ParquetSchema, count_cuts
 from daskbatch.store.inputs_text import is_scanned, is_stream
 from daskbatch.store.listing import list_files
@@ -26,39 +27,8 @@ from daskbatch.types import MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
-DEFAULT_FILES = MiniBatchSize("files", 10)
-DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
-"""ParallelRunConfig's defaults."""
-
 _GZIP_RATIO = 4
 """A guess at how much text a gzip file holds, for estimates alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An input that has been cut."""
-
-    path: Path
-    """The plan file: JSON lines. A path alone for files; for tables ``[path, size, mtime_ns]``, with Parquet's
-    row groups behind as ``[rows, estimated bytes]``."""
-    format: str
-    """``"files"``, ``"csv"`` (with any separator), ``"jsonl"`` or ``"parquet"``."""
-    table: TableFormat | None
-    """None for files. Its columns are filled in."""
-    size: MiniBatchSize
-    """Of the kind that fits the format."""
-    files: int
-    """Files that are read; those skipped do not count."""
-    mini_batches: int | None
-    """None where only reading tells: gzip, row counts, quoted newlines. Ranges without a record count here."""
-    estimate: int
-    """Mini-batches; a guess where `mini_batches` is None."""
-    input_bytes: int
-    """Bytes of all tables on disk; 0 for files, which are not looked at one by one."""
-    description: str
-    """What was chosen and why, for people."""
-    skipped: tuple[str, ...] = ()
-    """Tables of zero bytes."""
 
 
 def make_plan(spec: InputSpec, path: Path) -> Plan:
@@ -84,8 +54,8 @@ def make_plan(spec: InputSpec, path: Path) -> Plan:
             return _plan_files(chosen.paths, chosen.why, size, path)
         table = _table_format(spec, chosen.name, size)
         if table.format == "parquet":
-            return _plan_parquet(_stated(chosen.paths), chosen.why, table, path)
-        return _plan_text(_stated(chosen.paths), chosen.name, chosen.why, table, path)
+            return _plan_parquet(chosen.paths, chosen.why, table, path)
+        return _plan_text(chosen.paths, chosen.name, chosen.why, table, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -99,9 +69,9 @@ def read_plan(plan: Plan) -> Iterator[MiniBatch]:
     InputError
         Where a quote is never closed in a text that is scanned.
     """
-    lines = read_lines(str(plan.path))
     if plan.table is None:
-        return cut_files(lines, plan.size.value)
+        return cut_files(str(plan.path), plan.size.value)
+    lines = read_lines(str(plan.path))
     if plan.format == "parquet":
         return cut_parquet(lines, plan.size)
     return cut_text(lines, plan.table)
@@ -151,32 +121,23 @@ def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableForma
 
 
 def _plan_files(paths: Iterator[bytes], why: str, size: MiniBatchSize, path: Path) -> Plan:
-    encode = json.encoder.encode_basestring_ascii
-    files = 0
+    tally = Tally()
     with path.open("w", encoding="ascii") as file:
-        while some := [encode(name) + "\n" for name in map(os.fsdecode, islice(paths, 4096))]:
-            file.writelines(some)
-            files += len(some)
-    count = -(-files // size.value)
-    description = f"{_counted(files, 'file')} ({why}), mini-batches of {_counted(size.value, 'file')}"
-    return Plan(path, "files", None, size, files, count, count, 0, description)
+        for _, lines in tally.chunks(paths):
+            file.write(lines)
+    found = tally.state()
+    count = -(-found.files // size.value)
+    description = f"{_counted(found.files, 'file')} ({why}), mini-batches of {_counted(size.value, 'file')}"
+    return Plan(path, "files", None, size, found.files, count, count, found.bytes, description, (), found)
 
 
-Entry = tuple[str, int, int]
-"""Path, size in bytes, modification time in nanoseconds."""
-
-
-def _stated(paths: Iterable[bytes]) -> Iterator[Entry]:
+def _readable(tally: Tally, paths: Iterator[bytes]) -> Iterator[Entry]:
     """What each table's file is like."""
-    for path in paths:
-        name = os.fsdecode(path)
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise InputError(f"inputs: {name} cannot be read: {error.strerror}.") from error
-        if not os.access(path, os.R_OK):
-            raise InputError(f"inputs: {name} cannot be read: its permissions forbid it. Next: chmod +r it.")
-        yield name, status.st_size, status.st_mtime_ns
+    for entries, _ in tally.chunks(paths):
+        for entry in entries:
+            if not os.access(entry[0], os.R_OK):
+                raise InputError(f"inputs: {entry[0]} cannot be read: its permissions forbid it. Next: chmod +r it.")
+            yield entry
 
 
 def _filled(entries: Iterator[Entry], skipped: list[str]) -> Iterator[Entry]:
@@ -202,12 +163,13 @@ def _write(file: TextIO, line: object) -> None:
     file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def _plan_text(entries: Iterator[Entry], name: str, why: str, table: TableFormat, path: Path) -> Plan:
+def _plan_text(paths: Iterator[bytes], name: str, why: str, table: TableFormat, path: Path) -> Plan:
     files = input_bytes = plain_bytes = ranges = 0
     streams = False
     skipped: list[str] = []
+    tally = Tally()
     with path.open("w", encoding="ascii") as file:
-        for entry in _filled(entries, skipped):
+        for entry in _filled(_readable(tally, paths), skipped):
             _write(file, entry)
             files += 1
             input_bytes += entry[1]
@@ -223,7 +185,7 @@ def _plan_text(entries: Iterator[Entry], name: str, why: str, table: TableFormat
     description = _describe(files, name, input_bytes, why, table.size)
     return Plan(
         path, table.format, table, table.size, files, ranges if exact else None, ranges, input_bytes, description,
-        tuple(skipped),
+        tuple(skipped), tally.state(),
     )  # fmt: skip
 
 
@@ -240,14 +202,14 @@ def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableForma
     return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
 
 
-def _plan_parquet(entries: Iterator[Entry], why: str, table: TableFormat, path: Path) -> Plan:
+def _plan_parquet(paths: Iterator[bytes], why: str, table: TableFormat, path: Path) -> Plan:
     from daskbatch.store.schema import apply_dtype
 
     files = input_bytes = count = rows = 0
     skipped: list[str] = []
-    schema = ParquetSchema()
+    tally, schema = Tally(), ParquetSchema()
     with path.open("w", encoding="ascii") as file:
-        for entry, metadata in _footers(_filled(entries, skipped)):
+        for entry, metadata in _footers(_filled(_readable(tally, paths), skipped)):
             groups = schema.add(entry[0], metadata)
             _write(file, [*entry, groups])
             files += 1
@@ -258,7 +220,10 @@ def _plan_parquet(entries: Iterator[Entry], why: str, table: TableFormat, path: 
         raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
     table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
     description = _describe(files, "parquet", input_bytes, why, table.size)
-    return Plan(path, "parquet", table, table.size, files, count, count, input_bytes, description, tuple(skipped))
+    return Plan(
+        path, "parquet", table, table.size, files, count, count, input_bytes, description, tuple(skipped),
+        tally.state(),
+    )  # fmt: skip
 
 
 def _footers(entries: Iterator[Entry]) -> Iterator[tuple[Entry, Any]]:

@@ -34,14 +34,30 @@ def read_lines(path: str) -> Iterator[Any]:
             yield from json.loads("[" + ",".join(lines) + "]")
 
 
-def cut_files(paths: Iterator[str], size: int) -> Iterator[MiniBatch]:
-    """Groups of up to `size` paths."""
+def cut_files(path: str, size: int) -> Iterator[MiniBatch]:
+    """Groups of up to `size` files, from the plan file at `path`."""
     first = 0
-    while group := tuple(islice(paths, size * max(1, _LINES // size))):
-        cuts = range(0, len(group), size)
-        rows = zip(range(first, first + len(group), size), repeat(0), (group[cut : cut + size] for cut in cuts))
-        yield from (MiniBatch(*row) for row in rows)
-        first += len(group)
+    with open(path, encoding="ascii") as lines:
+        while some := list(islice(lines, size * max(1, _LINES // size))):
+            # As one flat list: a list for each file would take longer than all the rest. Within a JSON text there
+            # are no newlines, so what is replaced is the end of a line and nothing else.
+            values = json.loads("".join(some).replace("]\n[", ","))
+            file, paths = first, values[::3]
+            first += len(paths)
+            stamps = list(chain.from_iterable(zip(values[1::3], values[2::3], strict=True)))
+            fields = zip(
+                range(file, first, size), repeat(0), _groups(paths, size), repeat(0), repeat(0), repeat(0),
+                repeat(NO_ROW), repeat(-1), repeat(-1), _groups(stamps, 2 * size),
+            )  # fmt: skip
+            yield from map(MiniBatch._make, fields)
+
+
+def _groups(values: list[Any], width: int) -> Iterator[tuple[Any, ...]]:
+    """Tuples of up to `width`."""
+    one = iter(values)
+    rest = len(values) % width
+    last = [tuple(values[-rest:])] if rest else []
+    return chain(zip(*[one] * min(width, len(values)), strict=False) if len(values) >= width else (), last)
 
 
 def _mini_batches(
@@ -50,7 +66,9 @@ def _mini_batches(
     """Mini-batches of one file of text; ends with the shortest of the iterables."""
     path, size, mtime_ns = entry
     # Straight from the iterators, without a call for each: a million of them must take seconds.
-    fields = zip(repeat(file), index, repeat((path,)), repeat(0), starts, stops, rows, repeat(size), repeat(mtime_ns))
+    fields = zip(
+        repeat(file), index, repeat((path,)), repeat(0), starts, stops, rows, repeat(size), repeat(mtime_ns), repeat(())
+    )
     return map(MiniBatch._make, fields)
 
 
@@ -144,7 +162,7 @@ def cut_parquet(entries: Iterable[list[Any]], size: MiniBatchSize) -> Iterator[M
             numbered = range(index, index + len(starts))
             fields = zip(
                 repeat(file), numbered, repeat((path,)), repeat(cut.unit), starts, stops, rows,
-                repeat(file_size), repeat(mtime_ns),
+                repeat(file_size), repeat(mtime_ns), repeat(()),
             )  # fmt: skip
             yield from map(MiniBatch._make, fields)
             row += cut.rows

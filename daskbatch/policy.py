@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "InitGate", "Limits", "is_final", "row_length"]
+__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "InitGate", "Limits", "NodeGate", "is_final", "row_length"]
 
 FIRST_MINI_BATCHES = 20
 """Unless thresholds are given, a run whose first mini-batches all fail is taken to be wrong as a whole."""
@@ -15,6 +17,8 @@ _FIRST_KNOWN = 10_000  # keys kept in case most of the first ranges hold no reco
 _ROWS_PER_SLOT_LEFT = 3
 _UNMEASURED_ROW = 32
 _LONGEST_ROW = 10_000
+_LEAST_EVIDENCE = 3  # mini-batches
+_UNLIKELY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,80 @@ class InitGate:
             return "leave out" if self.failures[slot] > 1 else "go on"
         # The same slot twice says as much where it is the only one to be had work.
         return "stop" if len(self.failures) >= min(2, slots) or self.failures[slot] > 2 else "go on"
+
+
+@dataclass(slots=True)
+class NodeGate:
+    """What failed tries mean: hard mini-batches, or a wrong node?
+
+    A node on which all fails is the quickest of all: left alone, it would spend a try of everything.
+    """
+
+    wrong: dict[tuple[int, int], set[str]] = field(default_factory=dict)
+    """Mini-batch to the nodes where it failed; only of those that are to be tried again."""
+    _failed: dict[str, set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
+    """Node to what has failed there since its last success."""
+    _open: dict[str, set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
+    """Those of `_failed` of which no other node has given a verdict yet."""
+    _refuted: dict[str, set[tuple[int, int]]] = field(default_factory=lambda: defaultdict(set))
+    """Those that have then succeeded on another node."""
+    _successes: int = 0
+    _chance_failures: int = 0
+    """Failed tries on nodes that have succeeded since: what happens on good nodes too."""
+
+    def failed(self, node: str, key: tuple[int, int], final: bool) -> None:
+        """A try of `key` has failed on `node`; `final`: there will be no other."""
+        nodes = self.wrong.pop(key, set())
+        for other in nodes:
+            self._open[other].discard(key)
+        if final:
+            for other in nodes:
+                self._failed[other].discard(key)
+            return
+        if not nodes:
+            self._open[node].add(key)
+        self._failed[node].add(key)
+        self.wrong[key] = nodes | {node}
+
+    def succeeded(self, node: str, count: int) -> None:
+        """That many mini-batches have succeeded on `node`: all that failed there before speaks no longer against it."""
+        if count:
+            self._successes += count
+            self._open.pop(node, None)
+            for failures in (self._failed, self._refuted):
+                self._chance_failures += len(failures.pop(node, ()))
+
+    def recovered(self, node: str, key: tuple[int, int]) -> None:
+        """`key`, which had failed before, has succeeded on `node`."""
+        for other in self.wrong.pop(key, ()):
+            self._open[other].discard(key)
+            if other != node and key in self._failed[other]:
+                self._failed[other].discard(key)
+                self._refuted[other].add(key)
+
+    def to_leave_out(self) -> dict[str, int]:
+        """Nodes where so many mini-batches failed, and then succeeded elsewhere, that it is no chance; how many."""
+        return {node: len(keys) for node, keys in self._refuted.items() if len(keys) >= self._evidence()}
+
+    def _evidence(self) -> int:
+        """How many in a row are no chance: a script that fails now and then does so on good nodes too."""
+        if not self._chance_failures:
+            return _LEAST_EVIDENCE
+        chance = self._chance_failures / (self._chance_failures + self._successes)
+        return max(_LEAST_EVIDENCE, math.ceil(math.log(_UNLIKELY) / math.log(chance)))
+
+    def forget(self, node: str) -> None:
+        """`node` is left out."""
+        for failures in (self._failed, self._open, self._refuted):
+            failures.pop(node, None)
+
+    def held(self, nodes: Collection[str]) -> set[str]:
+        """Those of `nodes` that get nothing until other nodes have given their verdict on what failed there.
+
+        Never more than half of them: where most are in doubt, it is the script or the input that is wrong.
+        """
+        doubted = {node for node in nodes if len(self._open.get(node, ())) >= _LEAST_EVIDENCE}
+        return doubted if 2 * len(doubted) <= len(nodes) else set()
 
 
 def row_length(budget: float, seconds_each: float | None, left: int, slots: int, longest: int = _LONGEST_ROW) -> int:

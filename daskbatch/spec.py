@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from daskbatch.types import MiniBatchSize
 
-__all__ = ["EntryPoint", "InputSpec", "RunSpec"]
+__all__ = ["DEFAULT_BYTES", "DEFAULT_FILES", "EntryPoint", "InputSpec", "RunSpec"]
+
+DEFAULT_FILES = MiniBatchSize("files", 10)
+DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
+"""ParallelRunConfig's defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class EntryPoint:
     """A function or class, by cloudpickle. Only ever loaded in a runner."""
     name: str
     """For messages: the script's path or the object's qualified name."""
+    digest: str | None = None
+    """Of an object, by content: equal for the same code in another process. None for a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class RunSpec:
     input: InputSpec
     output: str
     """Absolute path of the output folder."""
+    folder: str
+    """Absolute path of the caller's working directory, which relative paths in `arguments` start from."""
     output_action: str = "append_row"
     """``"append_row"`` or ``"summary_only"``."""
     append_row_file_name: str = "predictions.csv"

@@ -55,6 +55,9 @@ class MiniBatch(NamedTuple):
     """Size of a table's file in bytes when it was planned; -1: not checked."""
     mtime_ns: int = -1
     """Modification time of a table's file in nanoseconds when it was planned; -1: not checked."""
+    stamps: tuple[int, ...] = ()
+    """Files: size in bytes and modification time in nanoseconds of each of `paths` when they were planned, flat.
+    Empty: not checked."""
 
     @property
     def key(self) -> tuple[int, int]:

@@ -32,6 +32,7 @@ LAYERS = (
     "spec",
     "types",
     "errors",
+    "failpoints",
 )
 """Top to bottom. A name stands for the module, its package, and modules called ``name_...``."""
 

@@ -1,17 +1,15 @@
-"""``daskbatch.run`` and ``daskbatch.try_``: what scripts, notebooks and the command line call."""
+"""``daskbatch.run``: what scripts, notebooks and the command line call."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from daskbatch.api.dataset import FileDataset, TabularDataset
+from daskbatch.api.inputs import resolve_inputs
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
 from daskbatch.options import check_output, make_spec
@@ -24,7 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-__all__ = ["Run", "TryResult", "run", "try_"]
+    from daskbatch.engine.begin import Beginning
+
+__all__ = ["Run", "execute_spec", "run"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,6 +35,8 @@ class Run:
     """The output folder."""
     summary: Mapping[str, Any]
     """The content of ``run_summary.json``."""
+    reused: bool = False
+    """Nothing was run: the result of the very same run was there."""
 
     @classmethod
     def open(cls, output: str | os.PathLike[str]) -> Run:
@@ -106,12 +108,17 @@ def run(
     inputs: object,
     *,
     output: str | os.PathLike[str],
+    fresh: bool = False,
+    allow_reuse: bool = True,
+    retry_failed: bool = False,
     client: Client | None = None,
     progress: bool = True,
     listeners: Sequence[Listener] | None = None,
     **options: Unpack[RunOptions],
 ) -> Run:
     """Run an entry script, function or class over all inputs, into one result.
+
+    The same call again goes on with a run that was stopped or killed, and finds the result of one that is complete.
 
     Parameters
     ----------
@@ -121,7 +128,14 @@ def run(
     inputs : path, list of paths, dataset or dask dataframe
         Files, folders and globs. Or a `FileDataset`, a `TabularDataset`, a Dask dataframe.
     output : path
-        Folder of the result, the logs and the summary: a new one.
+        Folder of the result, the logs and the summary: a new one, or that of the same run.
+    fresh : bool
+        Discard the run in the output folder, whatever it is, and begin anew. Its result stays until the new one is
+        there.
+    allow_reuse : bool
+        Take the result of a completed run with the same script, options and input. False: run anew.
+    retry_failed : bool
+        Try the mini-batches that have finally failed again; the result is then whole.
     client : distributed.Client, optional
         Runs on its cluster, which is left as it was found. By default this process is the cluster.
     progress : bool
@@ -176,6 +190,9 @@ def run(
     ------
     UsageError
         Before anything is started: an option, the script, the input or the output folder is wrong.
+    OutputInUse, RunChanged
+        These are UsageErrors too: another run is going on in the output folder, or was begun there with another
+        script, option or input.
     RunFailed
         A threshold was crossed, ``init()`` failed, nothing was returned. The results so far have a partial name.
     RunCanceled
@@ -186,16 +203,33 @@ def run(
     >>> run = daskbatch.run("score.py", "photos/*.png", output="out")  # doctest: +SKIP
     >>> run.to_pandas()  # doctest: +SKIP
     """
+    from daskbatch.engine.begin import Beginning
+
+    given, collection = resolve_inputs(inputs, options)
+    spec = make_spec(entry, given, output=output, **options)
+    how = Beginning(fresh, allow_reuse, retry_failed)
+    return execute_spec(spec, how, client=client, collection=collection, progress=progress, listeners=listeners)
+
+
+def execute_spec(
+    spec: RunSpec,
+    how: Beginning,
+    *,
+    client: Client | None = None,
+    collection: Any = None,
+    progress: bool = True,
+    listeners: Sequence[Listener] | None = None,
+) -> Run:
+    """Run what has been parsed already; see `run`."""
     from daskbatch.engine.run import execute
 
-    given, collection = _resolve(inputs, options)
-    spec = make_spec(entry, given, output=output, **options)
     _check_client(client, spec)
     check_output(spec)
     if listeners is None:
         listeners = default_listeners(spec.output, quiet=not progress, ending_traceback=False)
-    summary = execute(spec, listeners, client, collection)
-    return Run(Path(spec.output), summary)
+    summary = execute(spec, listeners, client, collection, how)
+    reused = summary.pop("reused", False)
+    return Run(Path(spec.output), summary, reused)
 
 
 def _check_client(client: object, spec: RunSpec) -> None:
@@ -208,57 +242,6 @@ def _check_client(client: object, spec: RunSpec) -> None:
     for name, given in (("scheduler", spec.scheduler is not None), ("compute", spec.compute == "serial")):
         if given:
             raise UsageError(f"client and {name}={getattr(spec, name)!r} both say where to run. Leave one out.")
-
-
-def _resolve(inputs: object, options: RunOptions) -> tuple[Any, Any]:
-    """Paths, or a Dask dataframe; a dataset's own options join the others.
-
-    Returns
-    -------
-    paths, collection
-        One of them is None.
-    """
-    if isinstance(inputs, (FileDataset, TabularDataset)):
-        for name, value in inputs.options().items():
-            given = options.get(name, value)
-            if given != value:
-                raise UsageError(f"{name}={given!r} differs from the dataset's own {name}={value!r}. Leave one out.")
-            options[name] = value  # type: ignore[literal-required]
-        collection = getattr(inputs, "collection", None)
-        return (None, collection) if collection is not None else (inputs.paths, None)
-    if inputs is None or (hasattr(inputs, "columns") and not hasattr(inputs, "__dask_graph__")):
-        got = "None" if inputs is None else "a pandas dataframe"
-        raise UsageError(
-            f"inputs must be paths, a dataset or a Dask dataframe, got {got}. A pandas dataframe becomes one by "
-            "dask.dataframe.from_pandas(frame, npartitions=4)."
-        )
-    if hasattr(inputs, "__dask_graph__"):
-        if not hasattr(inputs, "to_delayed") or not hasattr(inputs, "columns"):
-            raise UsageError(
-                f"inputs must be paths or a Dask dataframe, got a Dask {type(inputs).__name__}. Turn it into a "
-                "dataframe, or write it to files first."
-            )
-        return None, inputs
-    return inputs, None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TryResult:
-    """What one mini-batch gave."""
-
-    mini_batch: Any
-    """What ``run()`` got."""
-    result: Any
-    """What it returned."""
-    output: bytes
-    """The bytes that would go into the combined file, without a header."""
-    seconds: float
-    """Inside ``run()``."""
-    text: str
-    """All this for people."""
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -280,46 +263,3 @@ def _read_csv(path: Path) -> pd.DataFrame:
         except ValueError:
             continue
     return frame
-
-
-def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpack[RunOptions]) -> TryResult:
-    """Run an entry script on one mini-batch in this process; errors come as they are, debuggers work.
-
-    Parameters
-    ----------
-    entry, inputs, **options
-        As for `run`; those that do not matter here are checked and ignored.
-    mini_batch : int
-        Which one, from 0.
-
-    Returns
-    -------
-    TryResult
-    """
-    from tempfile import TemporaryDirectory
-
-    from daskbatch.engine.serial import own_script
-    from daskbatch.engine.trial import describe_trial, nth_mini_batch
-    from daskbatch.plan import make_plan
-    from daskbatch.store.formats import suffix_of
-    from daskbatch.worker.attempt import Attempts
-
-    given, collection = _resolve(inputs, options)
-    if collection is not None:
-        raise UsageError("try reads files. Call your function on ddf.partitions[0].compute() instead.")
-    with TemporaryDirectory(prefix="daskbatch-try-") as folder:
-        spec = make_spec(entry, given, output=folder, **options)
-        plan = make_plan(spec.input, Path(folder, "plan.jsonl"))
-        with own_script(spec, spec.entry.source_directory) as script:
-            suffix = suffix_of(spec.append_row_file_name)
-            attempts = Attempts(script, plan.table, suffix, spec.output_action)
-            with contextlib.closing(attempts):
-                batch, value = nth_mini_batch(plan, attempts, mini_batch)
-            script.init()
-            began = time.perf_counter()
-            result = attempts.run(batch, value)
-            seconds = time.perf_counter() - began
-            payload = attempts.format(result)
-            script.shutdown()
-        text = describe_trial(plan, batch, value, result, payload, seconds, suffix)
-        return TryResult(value, result, payload.data, seconds, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from daskbatch.engine.books import Books
 from daskbatch.policy import row_length
@@ -42,8 +42,13 @@ class Backlog:
         self.estimate = estimate
         self.exact = exact
 
-    def next_row(self, slots: int) -> list[MiniBatch]:
-        """Take a row that suits `slots` slots; empty when nothing is left.
+    @property
+    def returned(self) -> int:
+        """How many came back and wait."""
+        return len(self._returned)
+
+    def next_row(self, slots: int, avoided: Callable[[MiniBatch], bool] | None = None) -> list[MiniBatch]:
+        """Take a row that suits `slots` slots, of what is not `avoided`; empty when nothing is left.
 
         A row holds streams or no streams: a stream is one task, however long it is, as going on with it elsewhere
         would mean reading it from the start again. Small ones share a task.
@@ -51,11 +56,15 @@ class Backlog:
         left = max(0, self.estimate - self._taken) + len(self._returned)
         length = row_length(self._budget, self._seconds_each, left, slots)
         row: list[MiniBatch] = []
+        passed: list[MiniBatch] = []
         streamed = 0
         while (0 < streamed < _STREAMS_TOGETHER) if streamed else len(row) < length:
             batch = self._next()
             if batch is None:
                 break
+            if avoided is not None and avoided(batch):
+                passed.append(batch)
+                continue
             alone = self._losses.get(batch.key, 0) >= _LOSSES_TO_BE_ALONE
             if row and (alone or (batch.stop == OPEN_END) != (streamed > 0)):
                 self._returned.appendleft(batch)
@@ -65,6 +74,7 @@ class Backlog:
                 break
             if batch.stop == OPEN_END:
                 streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER
+        self._returned.extendleft(reversed(passed))
         return row
 
     def _next(self) -> MiniBatch | None:

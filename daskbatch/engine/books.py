@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from daskbatch import errors
-from daskbatch.engine.rows import answered, count_items, describe, find
+from daskbatch.engine.failed_items import failure_entry, short_entry
+from daskbatch.engine.rows import answered, count_items, ended_streams, find
+from daskbatch.engine.stop import Stop
 from daskbatch.events import AttemptFailed, Event, MiniBatchFailed, Progress
 from daskbatch.policy import FirstMiniBatches, Limits, is_final
 from daskbatch.store.ledger import Ledger
+from daskbatch.store.settled import Settled
 from daskbatch.types import Chunk, MiniBatch
 
-__all__ = ["Books", "Stop"]
+__all__ = ["Books"]
 
 Key = tuple[int, int]
 
@@ -36,19 +39,6 @@ class _Heard:
     items_failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why a run must end before its work is done."""
-
-    error: type[errors.DaskbatchError]
-    """What is raised at the end."""
-    message: str
-    traceback: str | None = None
-    """The user's own, where there is one."""
-    cause: Exception | None = None
-    """The error on our side, where there was one."""
-
-
 class Books:
     """Counts, attempts and commitments of one run.
 
@@ -62,6 +52,8 @@ class Books:
         Takes events.
     total : int or None
         Mini-batches of the whole input, at most, where planning could count them.
+    displaced : callable
+        Gives the reason to stop where another engine has taken the run over: then nothing is booked any more.
     """
 
     def __init__(
@@ -71,7 +63,9 @@ class Books:
         ledger: Ledger,
         tell: Callable[[Event], None],
         total: int | None = None,
+        displaced: Callable[[], Stop | None] = lambda: None,
     ) -> None:
+        self._displaced = displaced
         self._limits = limits
         self._run_max_try = run_max_try
         self._ledger = ledger
@@ -82,6 +76,8 @@ class Books:
         self._last_traceback: str | None = None
         self.total = total
         """Mini-batches of the whole input, None while that is not known."""
+        self._settled: Settled | None = None
+        self._before = (0, 0)  # mini-batches done in earlier lives; with ranges without records
         self._ended = False
         self.chunks: list[Chunk] = []
         self.succeeded = 0
@@ -95,6 +91,39 @@ class Books:
         self.retries = 0
         self.run_seconds = 0.0
         self.stop: Stop | None = None
+
+    def restore(self, settled: Settled, tries: Mapping[Key, int], tried: int) -> None:
+        """Go on from what earlier lives of the run have settled.
+
+        Parameters
+        ----------
+        settled : Settled
+        tries : mapping
+            Charged tries of those that had a failed one.
+        tried : int
+            Failed tries in total.
+        """
+        records = settled.records[settled.records["items"] > 0]
+        items, returned = records["items"].astype("i8"), records["returned"].astype("i8")
+        missing = int((items - returned).clip(0).sum())
+        self.chunks = list(settled.chunks)
+        self.succeeded, self.failed = len(records), len(settled.failed)
+        self.items, self.items_failed = int(items.sum()) - missing, missing
+        self.run_seconds = float(records["seconds"].sum())
+        self.tries, self.retries = self.succeeded + tried, tried - self.failed
+        self._before = (self.succeeded + self.failed, len(settled))
+        self._tries = dict(tries)
+        for entry in settled.failed.values():
+            self._count_failed_items(entry["item_count"])
+            self._last_traceback = entry["traceback"] or self._last_traceback
+        self._settled = settled
+        self._judge()
+
+    def pass_over(self, batch: MiniBatch) -> None:
+        """`batch` was settled in an earlier life of the run."""
+        if self.watching_first and self._settled is not None:
+            self._first.expect(batch.key)
+            self._first.settle(batch.key, self._settled.outcome(batch.key))
 
     def expect(self, batch: MiniBatch) -> None:
         """`batch` has been taken from the plan."""
@@ -127,7 +156,9 @@ class Books:
         """Forget what a task has told: it is lost."""
         self._heard.pop(task, None)
 
-    def enter(self, row: Sequence[MiniBatch], report: Mapping[str, Any], task: int | None = None) -> list[MiniBatch]:
+    def enter(
+        self, row: Sequence[MiniBatch], report: Mapping[str, Any], task: int | None = None, *, in_parts: bool = False
+    ) -> list[MiniBatch]:
         """Book a task's report.
 
         Parameters
@@ -137,6 +168,8 @@ class Books:
             See `TaskReport`.
         task : int or None
             Its number, where it may have been heard of before.
+        in_parts : bool
+            Streams come mini-batch by mini-batch; `end_stream` tells that one is over.
 
         Returns
         -------
@@ -145,10 +178,9 @@ class Books:
         """
         heard = self._heard.pop(task, None) if task is not None else None
         told = 0 if heard is None else heard.failures
-        self.succeeded += report["mini_batches"]
-        self.tries += report["mini_batches"]
-        self.items += report["items"] - report["missing"]
-        self.run_seconds += report["run_seconds"]
+        self.stop = self._displaced() or self.stop
+        if self.stop is not None and self.stop.taken_over:
+            return []
         for short in report["short"]:
             self._enter_short(row, short, report)
         again = []
@@ -156,30 +188,30 @@ class Books:
             batch = self._enter_failure(row, failure, report, told=number < told)
             if batch is not None:
                 again.append(batch)
-        if report["chunk"] is not None:
-            # After the failures: a chunk's line makes those before it durable too.
-            chunk = Chunk(*report["chunk"])
-            self._ledger.commit(chunk)
-            self.chunks.append(chunk)
+        # After the failures: a chunk's line makes those before it durable too.
+        chunks = [] if report["chunk"] is None else [Chunk(*report["chunk"])]
+        streams = [] if in_parts else ended_streams(row, report)
+        if chunks or streams:
+            self._ledger.commit(*chunks, streams=streams)
+        self.chunks += chunks
+        self.succeeded += report["mini_batches"]
+        self.tries += report["mini_batches"]
+        self.items += report["items"] - report["missing"]
+        self.run_seconds += report["run_seconds"]
         if self.watching_first:
             self._settle_first(row, report)
         self._judge()
         return again
 
+    def end_stream(self, file: int) -> None:
+        """The stream of that file is over, and all of it has been entered."""
+        self._ledger.commit(streams=[file])
+
     def _enter_short(self, row: Sequence[MiniBatch], short: Sequence[Any], report: Mapping[str, Any]) -> None:
         file, index, items, returned = short[:4]
         batch = find(row, (file, index))
         self.items_failed += items - returned
-        entry = {
-            **describe(batch),
-            "item_count": items,
-            "missing": items - returned,
-            "error": "MissingItems",
-            "message": f"run() returned {returned} results for {items} items",
-            "traceback": "",
-            "tries": self._tries.get(batch.key, 0) + 1,
-            "worker": f"{report['node']}/{report['process']}",
-        }
+        entry = short_entry(batch, items, returned, self._tries.get(batch.key, 0) + 1, report)
         self._ledger.failed(batch.key, entry["error"], entry)
         self._tell(MiniBatchFailed(time.time(), entry))
 
@@ -197,20 +229,15 @@ class Books:
             return batch
         items = self._items_of(batch, failure)
         self.failed += 1
-        self.items_failed += 1 if items is None else items
-        self.items_failed_at_least |= items is None
-        entry = {
-            **describe(batch),
-            "item_count": items,
-            "error": failure["error"],
-            "message": failure["message"],
-            "traceback": failure["traceback"],
-            "tries": tries,
-            "worker": f"{report['node']}/{report['process']}",
-        }
+        self._count_failed_items(items)
+        entry = failure_entry(batch, items, failure, tries, report)
         self._ledger.failed(batch.key, failure["error"], entry)
         self._tell(MiniBatchFailed(time.time(), entry))
         return None
+
+    def _count_failed_items(self, items: int | None) -> None:
+        self.items_failed += 1 if items is None else items
+        self.items_failed_at_least |= items is None
 
     def _tell_attempt(self, batch: MiniBatch, failure: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
         """Tell of a failed try; return whether it was the last."""
@@ -278,14 +305,16 @@ class Books:
         elapsed : float
             Seconds since the work began.
         total : int
-            Mini-batches expected; those done are the least.
+            Mini-batches expected in this life; those done are the least.
         exact : bool
         slots : int
             Slots at work.
         """
         done = self.succeeded + self.failed + sum(heard.done for heard in self._heard.values())
-        total = max(total, done)
-        remaining = elapsed / done * (total - done) if done else None
+        done_before, settled_before = self._before
+        total = max(total + settled_before, done)
+        done_now = done - done_before
+        remaining = elapsed / done_now * (total - done) if done_now else None
         items = self.items + self.items_failed + sum(heard.items for heard in self._heard.values())
         return Progress(
             time.time(),

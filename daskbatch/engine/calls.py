@@ -7,6 +7,8 @@ import concurrent.futures
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from daskbatch.failpoints import failpoint
+
 if TYPE_CHECKING:
     from distributed import Client, Future
 
@@ -32,7 +34,12 @@ def fetch(client: Client, future: Future[Any], put: Callable[[tuple[Any, Any]], 
     """
     loop = cast(Any, client.loop).asyncio_loop
     call = asyncio.run_coroutine_threadsafe(cast(Any, future)._result(), loop)
-    call.add_done_callback(lambda result: put((future, result)))
+
+    def arrived(result: concurrent.futures.Future[Any]) -> None:
+        failpoint("report.after")
+        put((future, result))
+
+    call.add_done_callback(arrived)
 
 
 def call_workers(

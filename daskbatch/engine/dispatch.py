@@ -12,27 +12,27 @@ from typing import Any
 from distributed import CancelledError, Client, Future
 
 from daskbatch import errors
+from daskbatch.engine.allot import Allotment
 from daskbatch.engine.backlog import Backlog
-from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.books import Books
 from daskbatch.engine.calls import fetch
 from daskbatch.engine.deadline import Deadline
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
 from daskbatch.engine.rows import rest_of
-from daskbatch.engine.under_way import Task, UnderWay
+from daskbatch.engine.stop import Stop
+from daskbatch.engine.under_way import Task, UnderWay, report_of_lost
 from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.policy import InitGate
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
 from daskbatch.worker.plugin import PluginSettings, run_row
-from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import encode_row
 
 __all__ = ["Dispatcher"]
 
 _PROGRESS_EVERY = 0.5
 _LOOK_FOR_WORKERS_EVERY = 1.0
-_TASKS_PER_SLOT = 2
 _GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
 _GRACE_AFTER_SIGNAL = 10.0
 _PATIENCE_AFTER_KILL = 10.0  # seconds; the supervisors take half of that at most
@@ -84,6 +84,7 @@ class Dispatcher:
         self._inbox = inbox
         self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
+        self._allotment = Allotment(self._places, backlog)
         self._tasks = UnderWay()
         self._sent = 0
         self._deadline = Deadline()
@@ -115,11 +116,8 @@ class Dispatcher:
 
     def _fill(self) -> bool:
         """Send what fits; return whether there is work while no worker is left."""
-        while (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
-            row = self._backlog.next_row(self._places.slots)
-            if not row:
-                return False
-            self._send(row, place)
+        while (allotted := self._allotment.next(idle=not self._tasks)) is not None:
+            self._send(*allotted)
         if self._places.all or self._tasks:
             self._lonely_since = None
             return False
@@ -227,6 +225,8 @@ class Dispatcher:
         report = result.result()
         if report["init_error"] is not None:
             self._receive_init_error(report, task)
+        if report["refused"] is not None:
+            self._halt(errors.RunFailed, report["refused"])
         died = report["died"]
         if died is not None and died["charged"] and report["last"] is None and not report["failures"]:
             # It died before the first mini-batch began: perhaps of what an earlier one has left behind. As with a
@@ -238,8 +238,7 @@ class Dispatcher:
             report["last"] = alone.key
             report["failures"] = [{**died, "key": alone.key, "items": None}]
         rest = rest_of(task.row, report)
-        again = self._books.enter(task.row, report, task.number)
-        self._backlog.give_back(rest, again)
+        self._enter(task, report, rest)
         done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
         self._backlog.learn(task.row, done, report["seconds"])
         self._tell(
@@ -253,6 +252,13 @@ class Dispatcher:
                 report["run_seconds"],
             )
         )
+
+    def _enter(self, task: Task, report: Mapping[str, Any], rest: list[MiniBatch]) -> None:
+        again = self._books.enter(task.row, report, task.number)
+        self._backlog.give_back(rest, again)
+        self._allotment.learn(task, report, rest, again)
+        for node, why in self._allotment.wrong_nodes():
+            self._leave_out(node, why)
 
     def _receive_loss(self, error: BaseException | None, task: Task) -> None:
         """The task itself failed or was cancelled: its worker is gone, or its input partition failed."""
@@ -274,12 +280,12 @@ class Dispatcher:
         if verdict == "stop":
             self._halt(errors.InitFailed, f"init() failed ({message})", failure["traceback"])
         elif verdict == "leave out":
-            self._leave_out(task.place, f"init() failed twice on {slot} ({message})")
+            self._leave_out(task.place.node, f"init() failed twice on {slot} ({message})")
 
-    def _leave_out(self, place: Place, why: str) -> None:
-        self._tell(Notice(time.time(), f"{place.address} is left out: {why}", "WARNING"))
-        for other in self._places.leave_out(place):
-            for task in self._cancel(other):
+    def _leave_out(self, node: str, why: str) -> None:
+        self._tell(Notice(time.time(), f"node {node} is left out: {why}", "WARNING"))
+        for place in self._places.leave_out(node):
+            for task in self._cancel(place):
                 self._backlog.give_back(task.row)
         if not self._places.all:
             self._halt(errors.RunFailed, f"no worker is left; the last one: {why}")
@@ -303,11 +309,7 @@ class Dispatcher:
             if number >= place.slots:  # it was waiting
                 self._backlog.give_back(task.row)
             elif (alone := self._backlog.lose(task.row)) is not None:
-                report = TaskReport(place.node)
-                lost = {"phase": "run", "error": "WorkerLost", "traceback": "", "retry": True, "rest": True}
-                message = f"worker {place.address} was lost, for the third time with this mini-batch under way"
-                report.fail({**lost, "message": message, "key": alone.key, "items": None})
-                self._backlog.give_back([], self._books.enter(task.row, report.as_dict()))
+                self._enter(task, report_of_lost(task, alone), [])
 
     # How it ends
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import daskbatch
 from daskbatch import errors
-from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.books import Books
 from daskbatch.engine.folder import RunFolder, partial_name
+from daskbatch.engine.stop import Stop
 from daskbatch.options import public_options
 from daskbatch.spec import RunSpec
 from daskbatch.store.combine import Combined, combine, write_processed_csv
 
-__all__ = ["publish", "summarise"]
+__all__ = ["publish", "stop_of", "summarise"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -> tuple[Combined | None, Stop | None]:
+def publish(
+    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, displaced: Callable[[], Stop | None]
+) -> tuple[Combined | None, Stop | None]:
     """Combine what was committed: under its final name if the run is complete, else under a partial one.
+
+    Parameters
+    ----------
+    displaced : callable
+        Asked right before the result gets its name: the reason, where the run is another engine's by now.
 
     Returns
     -------
@@ -25,21 +36,52 @@ def publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -
         None where there is nothing to write.
     stop : Stop or None
         Why the run has failed; combining may be a reason of its own.
+
+    Raises
+    ------
+    SegmentDamaged
+        What was committed is not there any more, and the run could do it again.
     """
     try:
-        return _publish(spec, folder, books, stop)
+        return _publish(spec, folder, books, stop, displaced)
+    except errors.SegmentDamaged as error:
+        if stop is None:
+            raise
+        return None, stop or stop_of(error)
+    except _Displaced as error:
+        return None, error.stop
     except (errors.RunFailed, OSError) as error:
         return None, stop or stop_of(error)
+
+
+class _Displaced(Exception):
+    """Raised while combining when another engine has taken the run over."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.message)
+        self.stop = stop
 
 
 def stop_of(error: Exception) -> Stop:
     """An error on our side of the run as the reason for its end."""
     if isinstance(error, errors.RunFailed):
         return Stop(type(error), str(error), cause=error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f" {error.filename!r}" if error.filename else ""
+        text = f"the output folder cannot be written{where}: {error.strerror}. Next: make room, then repeat the command"
+        return Stop(errors.RunFailed, text, cause=error)
     return Stop(errors.RunFailed, f"{type(error).__name__}: {error}", cause=error)
 
 
-def _publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) -> tuple[Combined | None, Stop | None]:
+def _publish(
+    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, displaced: Callable[[], Stop | None]
+) -> tuple[Combined | None, Stop | None]:
+    def confirm() -> None:
+        taken = displaced()
+        if taken is not None:
+            raise _Displaced(taken)
+
+    confirm()
     if books.chunks:
         folder.processed.parent.mkdir(parents=True, exist_ok=True)
         write_processed_csv(folder.segments, books.chunks, folder.processed)
@@ -52,16 +94,18 @@ def _publish(spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None) 
         return None, stop
     if stop is not None and issubclass(stop.error, errors.MultiLineText):
         return None, stop  # rows of that file are nonsense: not even a partial result may hold them
-    name = spec.append_row_file_name if stop is None else partial_name(spec.append_row_file_name)
-    combined = combine(folder.segments, books.chunks, folder.output / name)
+    partial = folder.output / partial_name(spec.append_row_file_name)
+    target = partial if stop is not None else folder.output / spec.append_row_file_name
+    combined = combine(folder.segments, books.chunks, target, confirm)
     if stop is None:
-        folder.drop_segments()
+        partial.unlink(missing_ok=True)
     return combined, stop
 
 
 def summarise(
     spec: RunSpec,
     run_id: str,
+    epoch: int,
     books: Books,
     stop: Stop | None,
     combined: Combined | None,
@@ -107,6 +151,7 @@ def summarise(
         "run_seconds": round(books.run_seconds, 3),
         "output": output,
         "run_id": run_id,
+        "epoch": epoch,
         "daskbatch_version": daskbatch.__version__,
         "options": public_options(spec),
     }

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from daskbatch.errors import EntryScriptError
 from daskbatch.options.output import STATE_FOLDER
+from daskbatch.options.source import left_out, source_digest
 
 __all__ = ["RunFolder", "partial_name"]
 
-_NOT_SOURCE = (".git", "__pycache__", ".ipynb_checkpoints", ".venv", STATE_FOLDER)
-_SOURCE_LIMIT = 300 * 2**20
+RUN_SUMMARY = "run_summary.json"
+FAILED_ITEMS = "failed_items.jsonl"
+_DISCARDED = ".discarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,29 @@ class RunFolder:
         return self.state / "plan.jsonl"
 
     @property
-    def ledger(self) -> Path:
-        """What counts."""
-        return self.state / "ledger-1.jsonl"
+    def record(self) -> Path:
+        """What the run is; there once planning is done."""
+        return self.state / "run.json"
+
+    def ledger(self, epoch: int) -> Path:
+        """What counts, by that engine's word. Who makes the file owns the run from then on."""
+        return self.state / f"ledger-{epoch}.jsonl"
+
+    def heartbeat(self, epoch: int) -> Path:
+        """That engine's sign of life."""
+        return self.state / f"engine-{epoch}.json"
+
+    @property
+    def cancel(self) -> Path:
+        """Asks the engine for an end: it looks each second."""
+        return self.state / "cancel"
+
+    def latest_epoch(self) -> int:
+        """The number of the last epoch that was claimed, 0 for none."""
+        number = 0
+        while self.ledger(number + 1).exists():
+            number += 1
+        return number
 
     @property
     def segments(self) -> Path:
@@ -54,10 +74,25 @@ class RunFolder:
         return self.logs / "sys" / "job_report" / "processed_mini-batches.csv"
 
     def create(self) -> None:
-        """Make the private folders, readable by this user alone."""
+        """Make the private folders that are not there, readable by this user alone."""
         for folder in (self.state, self.segments):
-            folder.mkdir(mode=0o700, parents=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.plan.touch(mode=0o600)
+
+    def discard(self) -> None:
+        """Take a run away in one step, so that no engine can half find it; then delete it. Results stay."""
+        self.state.rename(self.output / f"{STATE_FOLDER}.{secrets.token_hex(4)}{_DISCARDED}")
+        self.sweep()
+        for name in (RUN_SUMMARY, FAILED_ITEMS):
+            (self.output / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete what killed engines have left: half-written files, runs that were being discarded."""
+        for path in self.output.glob(f"{STATE_FOLDER}.*{_DISCARDED}"):
+            shutil.rmtree(path, ignore_errors=True)
+        for folder in (self.state, self.segments):
+            for path in folder.glob("*.tmp"):
+                path.unlink(missing_ok=True)
 
     def drop_segments(self) -> None:
         """The combined file is published: what it was made of goes."""
@@ -74,33 +109,16 @@ class RunFolder:
         Raises
         ------
         EntryScriptError
-            It is too large to be source code.
+            It is too large to be source code, or cannot be read.
         """
-        digest, total = hashlib.sha256(), 0
-        for folder, folders, names in os.walk(source):
-            folders[:] = sorted(set(folders).difference(self._ignore(folder, folders)))
-            for name in sorted(names):
-                path = Path(folder, name)
-                if not path.is_file():
-                    continue
-                total += path.stat().st_size
-                if total > _SOURCE_LIMIT:
-                    raise EntryScriptError(
-                        f"source_directory {source!r} holds more than {_SOURCE_LIMIT >> 20} MiB. It is copied for the "
-                        "workers: keep code there, and pass models and data by path in the arguments."
-                    )
-                digest.update(os.fsencode(path.relative_to(source)) + b"\0")
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        target = self.state / f"source-{digest.hexdigest()[:16]}"
+        target = self.state / f"source-{source_digest(source, self.output)[:16]}"
         if not target.exists():
-            shutil.copytree(source, target, ignore=self._ignore)
+            # Only a whole copy gets the name: the run may be killed while it is made, and repeated.
+            part = target.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(source, part, ignore=left_out(self.output), ignore_dangling_symlinks=True)
+            part.rename(target)
         return target
-
-    def _is_output(self, folder: str, name: str) -> bool:
-        return Path(folder, name).resolve() == self.output.resolve()
-
-    def _ignore(self, folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if name in _NOT_SOURCE or self._is_output(folder, name)]
 
 
 def partial_name(name: str) -> str:

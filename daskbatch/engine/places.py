@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distributed.comm.addressing import get_address_host
 
-from daskbatch.engine.calls import call_workers
+from daskbatch.engine.calls import begin_calls, call_workers
+from daskbatch.errors import RunFailed
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
-from daskbatch.worker.plugin import assign_slots
+from daskbatch.worker.plugin import assign_slots, end_slots
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Place", "Places"]
 
 _ASSIGN_TIMEOUT = 10.0
+_SCHEDULER_GONE = (
+    "the Dask scheduler is gone. What was done is kept. Next: once there is a scheduler again, repeat the command"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,16 +85,17 @@ class Places:
         """Slots at present."""
         return sum(place.slots for place in self.all)
 
-    def least_loaded(self, tasks_per_slot: int) -> Place | None:
-        """The place with the fewest tasks for its slots, None where all are full."""
-        free = [place for place in self.all if place.room(tasks_per_slot) > 0]
+    def least_loaded(self, tasks_per_slot: int, besides: Container[str] = ()) -> Place | None:
+        """The place with the fewest tasks for its slots, None where all are full but those on the nodes `besides`."""
+        free = [place for place in self.all if place.room(tasks_per_slot) > 0 and place.node not in besides]
         return min(free, key=lambda place: place.tasks / place.slots, default=None)
 
-    def leave_out(self, place: Place) -> list[Place]:
-        """Send nothing to the place's whole node any more; return all that was there."""
-        self._left_out.add(place.node)
-        out = [other for other in self.all if other.node == place.node]
-        self.all = [other for other in self.all if other.node != place.node]
+    def leave_out(self, node: str) -> list[Place]:
+        """Send nothing to a node any more, and end what runs there; return the places that were there."""
+        self._left_out.add(node)
+        out = [place for place in self.all if place.node == node]
+        self.all = [place for place in self.all if place.node != node]
+        begin_calls(self._client, end_slots, self._name, "kill", workers=[place.address for place in out])
         return out
 
     def refresh(self) -> list[Place]:
@@ -100,8 +105,15 @@ class Places:
         -------
         list of Place
             Those whose worker is gone.
+
+        Raises
+        ------
+        RunFailed
+            The scheduler is gone, or a worker cannot write into the output folder.
         """
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = self._client.scheduler_info(n_workers=-1).get("workers")
+        if workers is None:  # the client has given up looking for it
+            raise RunFailed(_SCHEDULER_GONE)
         gone = [place for place in self.all if workers.get(place.address, {}).get("id") != place.id]
         self.all = [place for place in self.all if place not in gone]
         hosts: dict[str, list[tuple[str, Any]]] = defaultdict(list)
@@ -152,5 +164,7 @@ class Places:
             answers = call_workers(
                 self._client, assign_slots, self._name, numbers, wanted, workers=[address], timeout=_ASSIGN_TIMEOUT
             )
+            if answers.get(address) is not None:
+                raise RunFailed(f"worker {address}: {answers[address]}")
             if address in answers:  # else it is stuck or gone; the next look tells
                 self.all.append(Place(address, node, info["nthreads"], numbers, info["id"]))

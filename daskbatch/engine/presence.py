@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LEASE", "Presence"]
 
-LEASE = 60.0
+LEASE = 40.0
 """Seconds after which a worker that hears nothing of the engine ends the run's processes."""
 
-_RENEW_EVERY = 10.0
+_RENEW_EVERY = 5.0
 _FINISH_PATIENCE = 30.0  # seconds for shutdown() on all workers; its own deadline is shorter
 _CALL_PATIENCE = 5.0  # seconds until a worker that does not answer is left to its lease
 _LOOK_AT_SIGNALS_EVERY = 0.2
@@ -53,8 +53,9 @@ class Presence:
 
     def __enter__(self) -> Self:
         inbox = self._inbox  # and not self: a Client keeps its handlers for its whole life
-        self._client.subscribe_topic(self._topic, lambda event: inbox.put(event[1]))
+        # The plugin first: should this process be killed in between, its lease ends and takes all away.
         self._client.register_plugin(RunPlugin(self._name, self._topic, self._settings), name=self._name)
+        self._client.subscribe_topic(self._topic, lambda event: inbox.put(event[1]))
         self._renewal.start()
         return self
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from daskbatch.types import OPEN_END, MiniBatch
 
-__all__ = ["answered", "count_items", "describe", "find", "rest_of"]
+__all__ = ["answered", "count_items", "ended_streams", "find", "rest_of"]
 
 Key = tuple[int, int]
 
@@ -64,20 +64,17 @@ def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBat
     raise LookupError(f"mini-batch {(file, index)} is not in the row")
 
 
+def ended_streams(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[int]:
+    """Files of `row` whose streams have come to their end: nothing of them is left, nor to be read again."""
+    if row[0].stop != OPEN_END:  # a row holds streams or no streams
+        return []
+    open_still = {batch.file for batch in rest_of(row, report)}
+    open_still |= {failure["key"][0] for failure in report["failures"] if failure.get("rest", False)}
+    return [batch.file for batch in row if batch.start == 0 and batch.file not in open_still]
+
+
 def count_items(batch: MiniBatch) -> int | None:
     """Items of a mini-batch as far as its descriptor tells."""
     if batch.stop == 0:
         return len(batch.paths)
     return None
-
-
-def describe(batch: MiniBatch) -> dict[str, Any]:
-    """Identity of a mini-batch for people: its key, its files, its range."""
-    identity: dict[str, Any] = {"mini_batch": batch.name, "paths": list(batch.paths)}
-    if batch.stop == OPEN_END and batch.start == 0:
-        identity["rest_of_file"] = True
-    if batch.stop > 0:
-        identity["range"] = [batch.start, batch.stop]
-        if batch.unit:
-            identity["row_group"] = batch.unit
-    return identity

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
-from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.begin import Beginning, Begun, begin
+from daskbatch.engine.books import Books
+from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.planning import Prepared, digest_of_inputs, plan_run, planned_before
+from daskbatch.engine.resume import damaged_results, restore
 from daskbatch.engine.serial import run_serially
 from daskbatch.engine.signals import Interrupts
-from daskbatch.events import Event, Listener, Planned, RunFinished, RunStarted
+from daskbatch.engine.stop import Stop
+from daskbatch.events import Event, Listener, Planned, Progress, RunFinished, RunReused, RunStarted, RunTakenOver
+from daskbatch.failpoints import failpoint
 from daskbatch.options import public_options
-from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.policy import Limits
 from daskbatch.spec import RunSpec
-from daskbatch.store.formats import suffix_of
-from daskbatch.store.ledger import Ledger
-from daskbatch.types import OPEN_END, MiniBatch, MiniBatchSize, TableFormat
+from daskbatch.store.combine import Combined
+from daskbatch.store.replay import Replay
+from daskbatch.types import MiniBatch
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,13 +37,17 @@ if TYPE_CHECKING:
 __all__ = ["execute"]
 
 _PROGRESS_EVERY = 0.5
-_DEFAULT_BYTES = 2**20
+_REPAIRS = 3  # rounds of doing damaged results again; a disk that damages more than that must be told of
 
 
 def execute(
-    spec: RunSpec, listeners: Sequence[Listener], client: Client | None = None, collection: Any = None
+    spec: RunSpec,
+    listeners: Sequence[Listener],
+    client: Client | None = None,
+    collection: Any = None,
+    how: Beginning | None = None,
 ) -> dict[str, Any]:
-    """Run.
+    """Run, go on with a run, or find that its result serves.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def execute(
         The user's own.
     collection : dask dataframe or None
         The input, where it is no file.
+    how : Beginning
+        What to do about a run that is in the output folder already.
 
     Returns
     -------
@@ -62,15 +70,21 @@ def execute(
     Raises
     ------
     UsageError
-        The input cannot be planned; nothing was started and the output folder is as it was.
+        The input cannot be planned, or the folder holds another run; nothing was started and the output folder is
+        as it was.
     RunFailed, RunCanceled
         With the user's traceback first in the message, and the summary as ``summary``.
     """
-    return _Run(spec, listeners, client, collection).execute()
+    return _Run(spec, listeners, client, collection).execute(how or Beginning())
 
 
 class _Run:
     """The run's phases and what they hand on."""
+
+    epoch: Epoch
+    books: Books
+    prepared: Prepared
+    batches: Iterator[MiniBatch]
 
     def __init__(self, spec: RunSpec, listeners: Sequence[Listener], client: Client | None, collection: Any) -> None:
         self.spec = spec
@@ -78,108 +92,161 @@ class _Run:
         self.client = client
         self.collection = collection
         self.folder = RunFolder(Path(spec.output))
-        self.run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+        self.run_id = ""
+        self.round = 0
+        """How often damaged results were done again."""
         self.began = time.monotonic()
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
 
+    @property
+    def name(self) -> str:
+        """Unique for the run, this engine's life in it and the round."""
+        return f"daskbatch-{self.run_id}-{self.epoch.number}" + (f"-{self.round}" if self.round else "")
+
     def tell(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.epoch.show(event)
         for listener in self.listeners:
             listener(event)
 
-    def execute(self) -> dict[str, Any]:
+    def execute(self, how: Beginning) -> dict[str, Any]:
         with Interrupts() as self.interrupts:
             self.had_logs = self.folder.logs.exists()
-            self.folder.create()
+            begun = self._begin(how)
+            if begun.epoch is None:
+                summary = begun.summary or {}
+                self.tell(RunReused(time.time(), self.spec.output, summary))
+                return {**summary, "reused": True}
+            self.epoch, self.run_id = begun.epoch, begun.run_id
+            status: str | None = "Failed"
             try:
-                with self._phase("plan"):
-                    self.source = self._snapshot()
-                    self.plan, self.batches = self._plan()
-                self.ledger = Ledger.create(self.folder.ledger, self.run_id)
-            except KeyboardInterrupt:
-                self._take_back()
-                raise self._canceled("interrupted before anything was started") from None
-            except BaseException:
-                self._take_back()
-                raise
-            limits = Limits(self.spec.error_threshold, self.spec.allowed_failed_count, self.spec.allowed_failed_percent)
-            self.books = Books(limits, self.spec.run_max_try, self.ledger, self.tell, self.plan.mini_batches)
-            with contextlib.closing(self.ledger):
-                try:
-                    self._work()
-                    stop = self.books.close()
-                except KeyboardInterrupt:
-                    stop = Stop(errors.RunCanceled, "interrupted")
-                except errors.UsageError:
+                self._prepare(begun)
+                stop, combined = self._work_and_combine(begun.found)
+                summary, stop = self._sum_up(stop, combined)
+                status = None if stop is not None and stop.taken_over else summary["status"]
+            except (errors.UsageError, KeyboardInterrupt) as error:
+                if begun.record is None:
                     self._take_back()
+                if isinstance(error, errors.UsageError):
                     raise
-                except Exception as error:  # the scheduler is gone, say: what was committed counts all the same
-                    stop = stop_of(error)
-                finally:
-                    self.batches = iter(())  # an error that is kept must not keep the plan's files open
-                return self._finish(stop)
+                status = "Canceled"
+                raise self._canceled() from None
+            finally:
+                self.epoch.close(status)
+            if stop is None and not self.books.failed:  # else they are what retry-failed builds on
+                failpoint("segments.drop.before")
+                self.folder.drop_segments()
+                failpoint("segments.drop.after")
+            return self._end(summary, stop)
 
-    def _canceled(self, message: str) -> errors.RunCanceled:
-        error = errors.RunCanceled(message)
-        error.exit_code = 128 + (self.interrupts.number or signal.SIGINT)
+    def _begin(self, how: Beginning) -> Begun:
+        try:
+            with self.phase("plan"):
+                return begin(self.spec, self.folder, how, digest_of_inputs(self.spec, self.collection), self.tell)
+        except KeyboardInterrupt:
+            raise self._canceled() from None
+
+    def _canceled(self) -> errors.RunCanceled:
+        error = errors.RunCanceled("interrupted before anything was started")
+        error.exit_code = self._exit_code
         return error
+
+    @property
+    def _exit_code(self) -> int:
+        return 128 + (self.interrupts.number or signal.SIGINT)
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
+        self.epoch.close(None)
         shutil.rmtree(self.folder.state, ignore_errors=True)
         if not self.had_logs:
             shutil.rmtree(self.folder.logs, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.output.rmdir()  # only if it is empty: then it was made for this run
 
-    def _snapshot(self) -> str | None:
-        """Copy the source directory; from here on the entry script is the copy's."""
-        entry = self.spec.entry
-        if entry.source_directory is None:
-            return None
-        copy = self.folder.snapshot(entry.source_directory)
-        script = entry.script and str(copy / os.path.relpath(entry.script, entry.source_directory))
-        self.spec = dataclasses.replace(self.spec, entry=dataclasses.replace(entry, script=script))
-        return str(copy)
-
-    def _plan(self) -> tuple[Plan, Iterator[MiniBatch]]:
-        if self.collection is None:
-            plan = make_plan(self.spec.input, self.folder.plan)
-            batches = read_plan(plan)
-        else:
-            plan = _plan_of_collection(self.collection, self.spec.input.mini_batch_size)
-            batches = (MiniBatch(number, 0, (), stop=OPEN_END) for number in range(plan.files))
+    def _prepare(self, begun: Begun) -> None:
+        """Plan, or read the plan back; tell of it."""
+        with self.phase("plan"):
+            if begun.record is None:
+                self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection)
+            else:
+                self.prepared = planned_before(self.spec, self.folder, begun.record)
+        # From here on the entry script is the one in the copy of the source directory.
+        entry = dataclasses.replace(self.spec.entry, script=self.prepared.script)
+        self.spec = dataclasses.replace(self.spec, entry=entry)
         self.tell(RunStarted(time.time(), self.run_id, self.spec.output, public_options(self.spec)))
-        self.tell(
-            Planned(
-                time.time(),
-                plan.files,
-                plan.mini_batches,
-                plan.estimate,
-                plan.input_bytes,
-                plan.description,
-                plan.table.columns if plan.table else (),
-                plan.skipped,
+        plan = self.prepared.plan
+        counts = (plan.files, plan.mini_batches, plan.estimate, plan.input_bytes)
+        columns = plan.table.columns if plan.table else ()
+        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped))
+
+    def _work_and_combine(self, found: Replay | None) -> tuple[Stop | None, Combined | None]:
+        """Work and combine; what turns out to be damaged is done again."""
+        while True:
+            self._open_books(found)
+            stop = self._work()
+            try:
+                with self.phase("combine"):
+                    self.epoch.enter("combine")
+                    combined, stop = publish(self.spec, self.folder, self.books, stop, self.epoch.look)
+                    return stop, combined
+            except KeyboardInterrupt:
+                return Stop(errors.RunCanceled, "interrupted while the results were combined"), None
+            except errors.SegmentDamaged as error:
+                self.round += 1
+                if self.round > _REPAIRS:
+                    return stop_of(error), None
+                found = damaged_results(self, error)
+
+    def _open_books(self, found: Replay | None) -> None:
+        """Books and what is left of the plan: all of it, or what earlier engines have not settled."""
+        spec, plan = self.spec, self.prepared.plan
+        limits = Limits(spec.error_threshold, spec.allowed_failed_count, spec.allowed_failed_percent)
+        ledger = self.epoch.ledger
+        self.books = Books(limits, spec.run_max_try, ledger, self.tell, plan.mini_batches, self.epoch.displaced)
+        self.batches = self.prepared.mini_batches()
+        self.estimate = plan.estimate
+        if found is not None:
+            restore(self, found)
+        self.epoch.on_stop(self._ask_to_stop)
+
+    def _ask_to_stop(self, stop: Stop) -> None:
+        """Called from the heartbeat's thread."""
+        if self.books.stop is None or stop.taken_over:
+            self.books.stop = stop
+        self.interrupts.inbox.put({})  # wakes whoever waits there
+
+    def _work(self) -> Stop | None:
+        try:
+            self.epoch.enter("run")
+            if self.spec.compute == "serial":
+                self._run_serially()
+            else:
+                from daskbatch.engine.over_dask import run_over_dask
+
+                run_over_dask(self)
+            return self.books.close()
+        except KeyboardInterrupt:
+            return Stop(errors.RunCanceled, "interrupted")
+        except errors.UsageError:
+            raise
+        except Exception as error:  # the scheduler is gone, say: what was committed counts all the same
+            return stop_of(error)
+        finally:
+            self.batches = iter(())  # an error that is kept must not keep the plan's files open
+
+    def _run_serially(self) -> None:
+        with self.phase("run"):
+            run_serially(
+                self.spec,
+                self.prepared.plan.table,
+                self.prepared.source,
+                self.folder.segments,
+                self.books,
+                self.batches,
+                self._serial_progress(),
             )
-        )
-        return plan, batches
-
-    def _work(self) -> None:
-        if self.spec.compute == "serial":
-            with self._phase("run"):
-                run_serially(
-                    self.spec,
-                    self.plan.table,
-                    self.source,
-                    self.folder.segments,
-                    self.books,
-                    self.batches,
-                    self._serial_progress(),
-                )
-            return
-        from daskbatch.engine.over_dask import run_over_dask
-
-        run_over_dask(self)
 
     def _serial_progress(self) -> Callable[[], None]:
         began = told = time.monotonic()
@@ -189,39 +256,51 @@ class _Run:
             now = time.monotonic()
             if now - told >= _PROGRESS_EVERY:
                 told = now
-                exact = self.plan.mini_batches is not None
-                self.tell(self.books.progress(now - began, self.plan.estimate, exact, 1))
+                exact = self.prepared.plan.mini_batches is not None
+                self.tell(self.books.progress(now - began, self.estimate, exact, 1))
 
         return progress
 
-    def _phase(self, name: str) -> _Phase:
+    def phase(self, name: str) -> _Phase:
+        """Measure what happens within."""
         return _Phase(self.phases, name)
 
-    def _finish(self, stop: Stop | None) -> dict[str, Any]:
-        """Combine, sum up, tell, and raise what stopped the run."""
-        with self._phase("combine"):
-            try:
-                combined, stop = publish(self.spec, self.folder, self.books, stop)
-            except KeyboardInterrupt:
-                combined, stop = None, Stop(errors.RunCanceled, "interrupted while the results were combined")
+    def _sum_up(self, stop: Stop | None, combined: Combined | None) -> tuple[dict[str, Any], Stop | None]:
+        """The summary, told to all who listen, unless the run is another engine's by now."""
         first = None if self.first_run is None else self.first_run - self.began
+        stop = self.epoch.look() or stop
+        seconds = time.monotonic() - self.began
         summary = summarise(
-            self.spec, self.run_id, self.books, stop, combined, time.monotonic() - self.began, self.phases, first
+            self.spec, self.run_id, self.epoch.number, self.books, stop, combined, seconds, self.phases, first
         )
-        error = None if stop is None else stop.message
-        self.tell(RunFinished(time.time(), summary, error, None if stop is None else stop.traceback))
+        if stop is not None and stop.taken_over:
+            self.tell(RunTakenOver(time.time(), stop.message))
+            return summary, stop
+        failpoint("summary.write.before")
+        try:
+            ending = (None, None) if stop is None else (stop.message, stop.traceback)
+            self.tell(RunFinished(time.time(), summary, *ending))
+        except OSError as error:
+            why = f"the results are safe, but the summary cannot be written. {stop_of(error).message}"
+            stop = stop or Stop(errors.RunFailed, why, cause=error)
+            summary["status"] = "Failed" if summary["status"] == "Completed" else summary["status"]
+        failpoint("summary.write.after")
+        return summary, stop
+
+    def _end(self, summary: dict[str, Any], stop: Stop | None) -> dict[str, Any]:
+        """Raise what stopped the run."""
         if stop is None:
             return summary
         raised = stop.error(f"{stop.traceback.rstrip()}\n\n{stop.message}" if stop.traceback else stop.message)
         if isinstance(raised, (errors.RunFailed, errors.RunCanceled)):
             raised.summary = summary
         if isinstance(raised, errors.RunCanceled):
-            raised.exit_code = 128 + (self.interrupts.number or signal.SIGINT)
+            raised.exit_code = self._exit_code
         raise raised from stop.cause
 
 
 class _Phase:
-    """Measure a phase in seconds."""
+    """Measure a phase in seconds; the same phase again adds to it."""
 
     def __init__(self, phases: dict[str, float], name: str) -> None:
         self._phases = phases
@@ -231,37 +310,5 @@ class _Phase:
         self._began = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        self._phases[self._name] = round(time.monotonic() - self._began, 6)
-
-
-def _plan_of_collection(collection: Any, size: MiniBatchSize | None) -> Plan:
-    """A plan for a Dask dataframe: each partition is a stream, cut when it is there."""
-    count = collection.npartitions
-    size = MiniBatchSize("bytes", _DEFAULT_BYTES) if size is None else size
-    if size.kind == "files":
-        size = MiniBatchSize("bytes", size.value)
-    return Plan(
-        path=Path(os.devnull),
-        format="arrow",
-        table=TableFormat("arrow", size),
-        size=size,
-        files=count,
-        mini_batches=None,
-        estimate=count,
-        input_bytes=0,
-        description=f"a Dask dataframe of {count} partitions, mini-batches of {size.value} {size.kind}",
-        skipped=(),
-    )
-
-
-def runner_setup(spec: RunSpec, table: TableFormat | None, source: str | None) -> dict[str, Any]:
-    """The first message to a runner, without what only its node knows."""
-    return {
-        "script": spec.entry.script,
-        "arguments": list(spec.arguments),
-        "source_directory": source,
-        "path": [] if spec.entry.pickled is None else [os.path.abspath(part) for part in sys.path],
-        "suffix": suffix_of(spec.append_row_file_name),
-        "action": spec.output_action,
-        "table": None if table is None else table._asdict(),
-    }
+        seconds = time.monotonic() - self._began
+        self._phases[self._name] = round(self._phases.get(self._name, 0.0) + seconds, 6)

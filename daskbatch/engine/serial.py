@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daskbatch.engine.books import Books, Stop
+from daskbatch.engine.books import Books
+from daskbatch.engine.stop import Stop
 from daskbatch.errors import InitFailed
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
@@ -71,7 +72,11 @@ def run_serially(
                 if books.watching_first:
                     books.expect(batch)
                 for part in parts_of(batch):
-                    if books.stop is not None or not _until_settled(attempts, part, books, writer):
+                    if books.stop is not None:
+                        break
+                    if not _until_settled(attempts, part, books, writer):
+                        if batch.start == 0 and books.stop is None:
+                            books.end_stream(batch.file)
                         break
                     work()
         finally:
@@ -113,7 +118,7 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
             writer.append(Record(*batch.key, 0, 0, 0, 0, 0, 0, 0.0), b"", "")
             report.empty.append(batch.key)
             report.last = batch.key
-        due.extend(books.enter([batch], report.as_dict(writer.commit())))
+        due.extend(books.enter([batch], report.as_dict(writer.commit()), in_parts=True))
     return not answer.ended
 
 

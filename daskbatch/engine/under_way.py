@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from daskbatch.engine.places import Place
 from daskbatch.types import MiniBatch
+from daskbatch.worker.task_report import TaskReport
 
 if TYPE_CHECKING:
     from distributed import Future
 
-__all__ = ["Task", "UnderWay"]
+__all__ = ["Task", "UnderWay", "report_of_lost"]
 
 
 @dataclass(slots=True)
@@ -58,3 +59,12 @@ class UnderWay:
                 self.take(future)
                 future.cancel()
                 yield task
+
+
+def report_of_lost(task: Task, batch: MiniBatch) -> dict[str, Any]:
+    """A report for a task that never gave one: its worker was lost, and `batch` has spent a try."""
+    report = TaskReport(task.place.node)
+    message = f"worker {task.place.address} was lost, for the third time with this mini-batch under way"
+    lost = {"phase": "run", "error": "WorkerLost", "message": message, "traceback": "", "retry": True, "rest": True}
+    report.fail({**lost, "key": batch.key, "items": None})
+    return report.as_dict()

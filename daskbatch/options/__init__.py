@@ -21,6 +21,7 @@ from daskbatch.options.values import (
     choice,
     environment,
     local_path,
+    mini_batch_size_text,
     nearest,
     percent,
     result_name,
@@ -119,6 +120,7 @@ def make_spec(
             dtype=dtype,
         ),
         output=local_path("output", output),
+        folder=_current_folder(),
         output_action=choice("output_action", output_action, OUTPUT_ACTIONS),
         append_row_file_name=result_name(append_row_file_name),
         error_threshold=_threshold("error_threshold", error_threshold),
@@ -153,13 +155,12 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
     own = {field.name: getattr(spec, field.name) for field in fields(RunSpec)}
     entry, given = own.pop("entry"), own.pop("input")
     size = given.mini_batch_size
-    suffix = {"files": "", "bytes": " bytes", "rows": "rows"}
     return {
         "entry": entry.name,
         "source_directory": entry.source_directory,
         "inputs": list(given.paths),
         "input_format": given.input_format,
-        "mini_batch_size": None if size is None else f"{size.value}{suffix[size.kind]}",
+        "mini_batch_size": None if size is None else mini_batch_size_text(size),
         "separator": given.separator,
         "header": "first_row" if given.header else "none",
         "encoding": given.encoding,
@@ -226,6 +227,13 @@ def _paths(inputs: object) -> tuple[str, ...]:
     if not paths:
         raise InputError("inputs must name at least one file, folder or glob, got an empty list.")
     return paths
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("The current folder does not exist any more. Change to one that does.") from None
 
 
 def _threshold(name: str, value: Threshold) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import os
 from types import ModuleType
@@ -32,7 +33,8 @@ def entry_point(entry: object, source_directory: object = None) -> EntryPoint:
         return EntryPoint(script=script, source_directory=folder, pickled=None, name=script)
     name = _name(entry)
     _check_object(entry, name)
-    return EntryPoint(script=None, source_directory=folder, pickled=_pickle(entry, name), name=name)
+    pickled = _pickle(entry, name)
+    return EntryPoint(script=None, source_directory=folder, pickled=pickled, name=name, digest=_digest(entry, pickled))
 
 
 def _source_folder(source_directory: object) -> str | None:
@@ -173,3 +175,13 @@ def _pickle(entry: object, name: str) -> bytes:
             " a connection or a loaded model. Make a class, create that in its __init__, which runs"
             " once in each process, and use it in its run()."
         ) from error
+
+
+def _digest(entry: object, pickled: bytes) -> str:
+    """By content; of the pickle, which differs from process to process, where the content cannot be gone through."""
+    from daskbatch.options.object_digest import object_digest
+
+    try:
+        return object_digest(entry)
+    except Exception:  # whatever a user's __reduce__ raises
+        return hashlib.sha256(pickled).hexdigest()

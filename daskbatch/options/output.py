@@ -9,7 +9,7 @@ import tempfile
 from daskbatch.errors import UsageError
 from daskbatch.spec import RunSpec
 
-__all__ = ["STATE_FOLDER", "check_output"]
+__all__ = ["STATE_FOLDER", "check_output", "check_unused"]
 
 STATE_FOLDER = ".daskbatch"
 """Where a run keeps its plan, ledger and segments."""
@@ -18,7 +18,7 @@ OTHER_TRACES = ("run_summary.json", "failed_items.jsonl")
 
 
 def check_output(spec: RunSpec) -> None:
-    """Make the output folder, and see that it can be written and holds no other run.
+    """Make the output folder, and see that it can be written and nothing in it leads elsewhere.
 
     Raises
     ------
@@ -26,8 +26,8 @@ def check_output(spec: RunSpec) -> None:
         Where it cannot, or where the next run would read these results as its input.
     """
     _check_outside_input(spec)
-    _check_unused(spec)
     _check_writable(spec.output)
+    _check_links(spec)
 
 
 def _check_writable(output: str) -> None:
@@ -47,14 +47,41 @@ def _check_writable(output: str) -> None:
         ) from None
 
 
-def _check_unused(spec: RunSpec) -> None:
-    names = (STATE_FOLDER, *OTHER_TRACES, spec.append_row_file_name)
-    for name in names:
+def check_unused(spec: RunSpec) -> None:
+    """See that nothing in the output folder would be overwritten, where it holds no run that could be gone on with.
+
+    Raises
+    ------
+    UsageError
+    """
+    for name in (*OTHER_TRACES, spec.append_row_file_name):
         if os.path.lexists(os.path.join(spec.output, name)):
             raise UsageError(
-                f"The output folder {spec.output!r} already holds a run's {name!r}, which would be"
-                " overwritten. Choose a new output folder, or move or delete this one first."
+                f"The output folder {spec.output!r} already holds {name!r}, which would be overwritten, and no run to"
+                " go on with. Choose a new output folder, move or delete that file, or add --fresh (fresh=True)."
             )
+
+
+def _check_links(spec: RunSpec) -> None:
+    """Who may write to the folder must not be able to have this user write elsewhere."""
+    for name in (STATE_FOLDER, "logs", *OTHER_TRACES):
+        path = os.path.join(spec.output, name)
+        if os.path.islink(path):
+            raise UsageError(
+                f"{path!r} is a symbolic link, and a run would write through it to {os.readlink(path)!r}. Remove the"
+                " link, or choose another output folder."
+            )
+    for folder, folders, names in os.walk(os.path.join(spec.output, "logs")):
+        for name in (*folders, *names):
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                raise UsageError(
+                    f"{path!r} is a symbolic link, and logs would be written through it. Remove the link, or choose"
+                    " another output folder."
+                )
+    state = os.path.join(spec.output, STATE_FOLDER)
+    if os.path.lexists(state) and not os.path.isdir(state):
+        raise UsageError(f"{state!r} is no folder. Remove it, or choose another output folder.")
 
 
 def _check_outside_input(spec: RunSpec) -> None:

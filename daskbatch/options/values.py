@@ -23,6 +23,7 @@ __all__ = [
     "environment",
     "local_path",
     "mini_batch_size",
+    "mini_batch_size_text",
     "nearest",
     "percent",
     "result_name",
@@ -147,6 +148,21 @@ def mini_batch_size(value: object) -> MiniBatchSize:
             f" 512KB, 1MB or 2GB, bytes, or 5000rows; all at least 1. Got {value!r}."
         )
     return size
+
+
+def mini_batch_size_text(size: MiniBatchSize) -> str:
+    """What `mini_batch_size` reads as this size again.
+
+    >>> mini_batch_size_text(MiniBatchSize("bytes", 3 * 1024**2))
+    '3MB'
+    """
+    if size.kind == "rows":
+        return f"{size.value}rows"
+    if size.kind == "bytes":
+        for unit in "gmk":
+            if size.value % _UNITS[unit] == 0:
+                return f"{size.value // _UNITS[unit]}{unit.upper()}B"
+    return str(size.value)
 
 
 def local_path(name: str, value: object) -> str:

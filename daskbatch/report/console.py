@@ -7,8 +7,27 @@ import warnings
 from collections import deque
 from typing import Any, TextIO
 
-from daskbatch.events import AttemptFailed, Event, Notice, Planned, Progress, RunFinished, RunStarted
-from daskbatch.report.words import attempt_text, duration, ending_text, planned_text, quantity
+from daskbatch.events import (
+    AttemptFailed,
+    Event,
+    Notice,
+    Planned,
+    Progress,
+    RunFinished,
+    RunResumed,
+    RunReused,
+    RunStarted,
+    RunTakenOver,
+)
+from daskbatch.report.words import (
+    attempt_text,
+    duration,
+    ending_text,
+    planned_text,
+    quantity,
+    resumed_text,
+    reused_text,
+)
 
 __all__ = ["Console"]
 
@@ -46,6 +65,7 @@ class Console:
         self._last_line = float("-inf")
         self._recent: deque[tuple[float, int]] = deque()
         self._final_failures = 0
+        self._resumed = False
         self._shown: set[str] = set()
 
     def __call__(self, event: Event) -> None:
@@ -66,6 +86,14 @@ class Console:
                 self._write(planned_text(event))
             case Notice():
                 self._write(("Warning: " if event.level == "WARNING" else "") + event.message)
+            case RunResumed():
+                self._resumed = True
+                self._write(resumed_text(event))
+            case RunReused():
+                self._write(reused_text(event))
+            case RunTakenOver():
+                self._close_bar()
+                self._write(event.message)
             case AttemptFailed(final=True):
                 self._failure(event)
             case Progress():
@@ -99,6 +127,8 @@ class Console:
         self._recent.append((event.elapsed, event.items_done))
         while len(self._recent) > 2 and event.elapsed - self._recent[0][0] > RATE_WINDOW:
             self._recent.popleft()
+        if len(self._recent) == 1 and self._resumed:
+            return 0.0  # what is done was done by earlier engines
         since, items = self._recent[0] if len(self._recent) > 1 else (0.0, 0)
         return (event.items_done - items) / max(event.elapsed - since, 1e-3)
 

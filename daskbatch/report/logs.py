@@ -16,10 +16,11 @@ from daskbatch.events import (
     Progress,
     RunFinished,
     RunnerStarted,
+    RunResumed,
     RunStarted,
     TaskFinished,
 )
-from daskbatch.report.words import attempt_text, duration, ending_text, planned_text
+from daskbatch.report.words import attempt_text, duration, ending_text, planned_text, resumed_text
 
 __all__ = ["LogFiles"]
 
@@ -115,6 +116,8 @@ class LogFiles:
                 self._of_process(
                     event, f"mini-batch {event.mini_batch}, try {event.attempt} failed {kept}: {event.error}"
                 )
+            case RunResumed():
+                self._tell(event.time, resumed_text(event))
             case RunFinished():
                 self._finish(event)
             case _:
@@ -165,6 +168,8 @@ class LogFiles:
         _write(self._logs / "job_result.txt", ending_text(event, self._output, with_traceback=False) + "\n")
         if event.error:
             _write(self._logs / "job_error.txt", f"{event.error}\n\n{event.traceback or ''}".rstrip("\n") + "\n")
+        else:
+            (self._logs / "job_error.txt").unlink(missing_ok=True)  # of an earlier life of the run
         self._write_node_summary()
 
     def _write_node_summary(self) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from daskbatch.events import Event, MiniBatchFailed, RunFinished
+from daskbatch.events import Event, MiniBatchFailed, RunFinished, RunResumed
 
 __all__ = ["FAILED_ITEMS", "RUN_SUMMARY", "SummaryFiles"]
 
 FAILED_ITEMS = "failed_items.jsonl"
 RUN_SUMMARY = "run_summary.json"
+STATE = ".daskbatch"
+"""Where half-written files lie: nobody looks there, and whoever goes on with a killed run sweeps them up."""
 
 # A file name that is no UTF-8 holds lone surrogates. This error handler writes them as "\udc80",
 # which is just what JSON calls them.
@@ -39,8 +41,10 @@ class SummaryFiles:
         if isinstance(event, MiniBatchFailed):
             if self._failed_items is None:
                 self._failed_items = (self._output / FAILED_ITEMS).open("a", encoding="utf-8", errors=_SURROGATES)
-            self._failed_items.write(json.dumps(event.entry, ensure_ascii=False, default=str) + "\n")
+            self._failed_items.write(_line(event.entry))
             self._failed_items.flush()
+        elif isinstance(event, RunResumed):
+            self._begin_again(event)
         elif isinstance(event, RunFinished):
             self.close()
             self._write_summary(event)
@@ -51,12 +55,33 @@ class SummaryFiles:
             self._failed_items.close()
             self._failed_items = None
 
+    def _begin_again(self, event: RunResumed) -> None:
+        """List what has failed so far: what a killed run listed may end in the middle of a line, or count no more."""
+        path = self._output / FAILED_ITEMS
+        (self._output / RUN_SUMMARY).unlink(missing_ok=True)
+        if not event.failures:
+            path.unlink(missing_ok=True)
+            return
+        temporary = self._temporary(FAILED_ITEMS)
+        with temporary.open("w", encoding="utf-8", errors=_SURROGATES) as file:
+            file.writelines(map(_line, event.failures))
+        temporary.replace(path)
+
+    def _temporary(self, name: str) -> Path:
+        folder = self._output / STATE
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / f"{name}.tmp"
+
     def _write_summary(self, event: RunFinished) -> None:
         """Write all of it or nothing: who finds the name finds a whole file."""
-        temporary = self._output / f".{RUN_SUMMARY}.writing"
+        temporary = self._temporary(RUN_SUMMARY)
         with temporary.open("w", encoding="utf-8", errors=_SURROGATES) as file:
             json.dump(event.summary, file, indent=2, ensure_ascii=False, default=str)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._output / RUN_SUMMARY)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=False, default=str) + "\n"

@@ -7,9 +7,19 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from daskbatch.events import AttemptFailed, Planned, RunFinished
+from daskbatch.events import AttemptFailed, Planned, RunFinished, RunResumed, RunReused
 
-__all__ = ["attempt_text", "duration", "ending_text", "indented", "planned_text", "quantity", "size"]
+__all__ = [
+    "attempt_text",
+    "duration",
+    "ending_text",
+    "indented",
+    "planned_text",
+    "quantity",
+    "resumed_text",
+    "reused_text",
+    "size",
+]
 
 MOST_COLUMNS = 40
 """Columns named at the start; a table may have thousands."""
@@ -102,6 +112,19 @@ def ending_text(event: RunFinished, output: str, *, with_traceback: bool = True)
     lines = [line for line in lines if line]
     lines += _places(summary, output)
     return "\n".join(lines)
+
+
+def resumed_text(event: RunResumed) -> str:
+    """What is done already."""
+    failed = sum("missing" not in entry for entry in event.failures)
+    done = f"{quantity(event.succeeded, 'mini-batch')} {'is' if event.succeeded == 1 else 'are'} done already"
+    return f"Going on with this run: {done}" + (f", {failed:,} failed for good." if failed else ".")
+
+
+def reused_text(event: RunReused) -> str:
+    """That nothing is run, and where the result is."""
+    head = "Reused: this run is completed already, and nothing has changed since. --no-reuse runs it anew."
+    return "\n".join([head, _counts(event.summary), *_places(event.summary, event.output)])
 
 
 def _status(event: RunFinished) -> str:

@@ -10,14 +10,16 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from daskbatch.failpoints import failpoint
 from daskbatch.store import combine_csv
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.payloads import Payloads
+from daskbatch.store.refusal import naming
 from daskbatch.store.segments import sync_folder, write_all
 from daskbatch.types import UNKNOWN_ITEMS, Chunk
 
@@ -75,7 +77,9 @@ class Sink(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def combine(folder: Path, chunks: Sequence[Chunk], target: Path) -> Combined:
+def combine(
+    folder: Path, chunks: Sequence[Chunk], target: Path, confirm: Callable[[], None] = lambda: None
+) -> Combined:
     """Write the payloads of committed chunks into one file and publish it in one step.
 
     Parameters
@@ -86,6 +90,8 @@ def combine(folder: Path, chunks: Sequence[Chunk], target: Path) -> Combined:
         Every chunk that counts, in any order. No mini-batch is in two of them.
     target
         What the file will be called; its suffix chooses the format. A file of that name is replaced.
+    confirm
+        Called when all is written, right before it gets its name: what it raises prevents that.
 
     Raises
     ------
@@ -97,7 +103,7 @@ def combine(folder: Path, chunks: Sequence[Chunk], target: Path) -> Combined:
         The disk is full, for one. Then nothing has changed.
     """
     payloads = Payloads(folder, chunks)
-    with _publishing(target) as sink:
+    with _publishing(folder, target, confirm) as sink:
         suffix = suffix_of(target.name)
         if suffix == ".parquet":
             from daskbatch.store import combine_parquet
@@ -112,19 +118,28 @@ def combine(folder: Path, chunks: Sequence[Chunk], target: Path) -> Combined:
 
 
 @contextlib.contextmanager
-def _publishing(target: Path) -> Iterator[Sink]:
-    """Give a sink under a temporary name; on success it takes the target's name, durably."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+def _publishing(folder: Path, target: Path, confirm: Callable[[], None] = lambda: None) -> Iterator[Sink]:
+    """Give a sink under a temporary name; on success it takes the target's name, durably.
+
+    It is written among the segments: if this process is killed nobody sees it there, and who goes on sweeps it up.
+    """
+    temporary = folder / f"{secrets.token_hex(4)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     sink = Sink(fd)
     try:
         try:
-            yield sink
-            os.fsync(fd)
+            with naming(target):
+                failpoint("combine.write.before")
+                yield sink
+                failpoint("combine.write.after")
+                os.fsync(fd)
         finally:
             sink.finish()
             os.close(fd)
+        failpoint("combine.publish.before")
+        confirm()
         temporary.replace(target)
+        failpoint("combine.publish.after")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -143,7 +158,7 @@ def write_processed_csv(folder: Path, chunks: Sequence[Chunk], path: Path) -> No
 
     payloads = Payloads(folder, chunks, facts=True)
     records = payloads.records[payloads.records["items"] > 0]
-    with _publishing(path) as sink:
+    with _publishing(folder, path) as sink:
         sink.write(b"mini_batch,items,returned,rows,seconds\n")
         for start in range(0, len(records), _REPORT_ROWS):
             part = records[start : start + _REPORT_ROWS]

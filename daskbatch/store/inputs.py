@@ -5,7 +5,6 @@ Runs inside the runner's interpreter too: Python 3.9; pandas and pyarrow are imp
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Union
 
 from daskbatch.errors import MiniBatchError, SchemaError
@@ -14,6 +13,7 @@ from daskbatch.store.inputs_json import JsonParser
 from daskbatch.store.inputs_parquet import ParquetFileReader
 from daskbatch.store.inputs_stream import TextStream
 from daskbatch.store.inputs_text import Piece, TextFile, reads_as_utf8
+from daskbatch.store.inputs_unchanged import refuse_changed
 from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class TableReader:
         """The read unit of this mini-batch, opened where it is not the one that is open."""
         path = mini_batch.paths[0]
         # By name each time, not by the open file: a file that was replaced must not go unseen.
-        _refuse_changed(path, mini_batch)
+        refuse_changed((path,), (mini_batch.size, mini_batch.mtime_ns))
         stream = mini_batch.stop == OPEN_END and self._table.format != "parquet"
         key = (mini_batch.file, path, stream, mini_batch.size, mini_batch.mtime_ns)
         unit = self._unit
@@ -160,19 +160,6 @@ def _stream_piece(stream: TextStream, index: int) -> Piece | None:
         except MiniBatchError:
             continue  # it is that mini-batch's failure, not this one's
     return next(stream, None)
-
-
-def _refuse_changed(path: str, mini_batch: MiniBatch) -> None:
-    found = os.stat(path)
-    for what, planned, now in (
-        ("size", mini_batch.size, found.st_size),
-        ("modification time", mini_batch.mtime_ns, found.st_mtime_ns),
-    ):
-        if planned not in (-1, now):
-            raise MiniBatchError(
-                f"{path} has changed since the run was planned: its {what} was {planned} and is {now}."
-                " Next: start a new run."
-            )
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

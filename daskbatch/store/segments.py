@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import SegmentDamaged
+from daskbatch.failpoints import failpoint
+from daskbatch.store.refusal import naming
 from daskbatch.types import Chunk, Record
 
 if TYPE_CHECKING:
@@ -83,7 +85,10 @@ class SegmentWriter:
         start, middle = self._start, self._written
         self._pending.append(index)
         self._flush()
-        _fdatasync(self._fd)
+        with naming(self._folder / self._segment):
+            failpoint("segment.sync.before")
+            _fdatasync(self._fd)
+            failpoint("segment.sync.after")
         if os.fstat(self._fd).st_size != self._written:
             raise SegmentDamaged(f"{self._segment} was written to by someone else")
         chunk = Chunk(self._segment, start, middle, self._written, len(self._records), zlib.crc32(index))
@@ -120,7 +125,10 @@ class SegmentWriter:
         self._pending.clear()
         self._pending_bytes = 0
         self._written += len(data)  # first: a write that fails half way is cut off by abandon
-        write_all(self._fd, data)
+        with naming(self._folder / self._segment):
+            failpoint("segment.write.before")
+            write_all(self._fd, data)
+            failpoint("segment.write.after")
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC

@@ -7,12 +7,14 @@ Runs in the runner's interpreter: standard library, Python 3.9.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
 from daskbatch.errors import MiniBatchError, MultiLineText, ResultError, SchemaError
+from daskbatch.failpoints import failpoint
 from daskbatch.store.formats import Payload, format_result
+from daskbatch.store.inputs_unchanged import refuse_changed
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, TableFormat
 from daskbatch.worker.entry import user_traceback
 from daskbatch.worker.script import Context, Script
@@ -74,9 +76,23 @@ class Attempts:
             self._to_frame = inputs.to_frame
 
     def read(self, batch: MiniBatch) -> Any:
-        """Return what ``run()`` gets: paths or a DataFrame; None where there is no record."""
+        """Return what ``run()`` gets: paths or a DataFrame; None where there is no record.
+
+        Raises
+        ------
+        MiniBatchError
+            Where a file has changed since it was planned, is damaged, or does not fit the input's schema.
+        MultiLineText
+            Where newlines inside quotes were not allowed for.
+        OSError
+            Where a file has vanished or cannot be read.
+        """
         if self.reader is None:
-            return list(batch.paths)
+            paths = batch.paths
+            # A network disk that does not answer hangs here: the deadline for reading ends that.
+            self._enter(READ, batch.file, batch.index, len(paths))
+            refuse_changed(paths, batch.stamps)
+            return list(paths)
         self._enter(READ, batch.file, batch.index)
         table = self.reader.read(batch)
         return None if table is None else self._to_frame(table)
@@ -88,14 +104,8 @@ class Attempts:
 
     def run(self, batch: MiniBatch, value: Any, retry_count: int = 0) -> Any:
         """Call the user's ``run()``."""
-        context = Context(
-            minibatch_index=batch.name,
-            partition_key_value={},
-            dataset=None,
-            retry_count=retry_count,
-            global_row_index_lower_bound=batch.row if batch.row >= 0 else None,
-        )
-        return self._script.run(value, context)
+        lower_bound = batch.row if batch.row >= 0 else None
+        return self._script.run(value, Context(batch.name, {}, None, retry_count, lower_bound))
 
     def format(self, result: Any) -> Payload:
         """Turn what ``run()`` returned into bytes."""
@@ -105,13 +115,18 @@ class Attempts:
         """Try a mini-batch; an error becomes an answer."""
         items, phase = UNKNOWN_ITEMS, "read"
         try:
+            failpoint("read.before")
             value = self.read(batch)
+            failpoint("read.after")
             if value is None:
                 return Answer(0, ended=batch.stop == OPEN_END)
             items, phase = len(value), "run"
             self._enter(RUN, batch.file, batch.index, items)
             began = time.perf_counter()
-            payload = self.format(self.run(batch, value, retry_count))
+            failpoint("run.before")
+            result = self.run(batch, value, retry_count)
+            failpoint("run.after")
+            payload = self.format(result)
             return Answer(items, payload, seconds=time.perf_counter() - began)
         except Exception as error:
             failure = failure_of(error, phase)
@@ -144,11 +159,9 @@ def _message(error: Exception) -> str:
     return text if left_out <= 0 else f"{text[:_LONGEST_MESSAGE]} ... {left_out} characters left out"
 
 
-def parts_of(batch: MiniBatch) -> Iterator[MiniBatch]:
+def parts_of(batch: MiniBatch) -> Iterable[MiniBatch]:
     """The single mini-batches of a descriptor: itself, or those of a stream from its index on."""
     if batch.stop != OPEN_END:
-        yield batch
-        return
+        return (batch,)
     indexes = range(batch.index, batch.index + batch.start) if batch.start else count(batch.index)
-    for index in indexes:
-        yield batch._replace(index=index)
+    return (batch._replace(index=index) for index in indexes)

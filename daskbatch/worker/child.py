@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from daskbatch.failpoints import failpoint
 from daskbatch.types import MiniBatch
 from daskbatch.worker import entry, script, wire
 from daskbatch.worker.attempt import Attempts, failure_of, parts_of
@@ -171,7 +172,9 @@ class _Runner:
             return False
         else:
             frame = wire.pack_frame(wire.EMPTY, b"", batch.file, batch.index)
+        failpoint("result.send.before")
         self._write(frame)
+        failpoint("result.send.after")
         return not answer.ended
 
     def _signature(self, columns: str) -> int:

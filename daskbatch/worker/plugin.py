@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,14 @@ from typing import Any
 
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker
+from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
+from daskbatch.store.refusal import refusal
 from daskbatch.store.segments import SegmentWriter
 from daskbatch.worker.gpus import visible_gpus
 from daskbatch.worker.runner import Launch
+from daskbatch.worker.scratch import Scratch
 from daskbatch.worker.slot import Slot
 from daskbatch.worker.task_report import TaskReport
 
@@ -80,28 +82,30 @@ class RunPlugin(WorkerPlugin):
         self._worker = worker
         self._slots: list[Slot] = []
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
-        self._scratch = ""
+        self._scratch: Scratch | None = None
         self._renewed = time.monotonic()
+        self._overdue = 0
         self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
         self._lease.start()
 
     async def teardown(self, worker: Worker) -> None:
         """Called by Dask when the plugin is unregistered or the worker closes."""
+        self._lease.stop()
         await self.end("kill")
 
     def assign(self, numbers: Sequence[int], slots_on_node: int) -> None:
         """Make this worker's slots: those with these numbers, of the node's `slots_on_node`."""
         if self._slots:
             return
-        self._scratch = tempfile.mkdtemp(prefix="daskbatch-")
+        self._scratch = scratch = Scratch(map(_process, numbers), self._settings.pickled)
         gpus = visible_gpus()
         for number in numbers:
-            slot = self._make_slot(number, slots_on_node, gpus[number % len(gpus)] if gpus else None)
+            slot = self._make_slot(number, slots_on_node, scratch, gpus[number % len(gpus)] if gpus else None)
             self._slots.append(slot)
             self._free.put(slot)
 
-    def _make_slot(self, number: int, slots_on_node: int, gpu: str | None) -> Slot:
-        settings, node, process = self._settings, socket.gethostname(), f"process{number:03d}"
+    def _make_slot(self, number: int, slots_on_node: int, scratch: Scratch, gpu: str | None) -> Slot:
+        settings, node, process = self._settings, socket.gethostname(), _process(number)
         logs = Path(settings.output) / "logs"
         paths = {}
         for kind, suffix in (
@@ -112,13 +116,11 @@ class RunPlugin(WorkerPlugin):
             folder = logs / "user" / kind / node
             folder.mkdir(parents=True, exist_ok=True)
             paths[kind] = str(folder / f"{process}.{suffix}")
-        working = Path(self._scratch, process)
-        working.mkdir(exist_ok=True)
         entry_script = {
             "log_file": paths["entry_script_log"],
             "log_dir": str(logs / "user"),
             "output_dir": settings.output,
-            "working_dir": str(working),
+            "working_dir": scratch.working(process),
             "agent_name": f"{node}/{process}",
             "logging_level": settings.logging_level,
         }
@@ -126,10 +128,6 @@ class RunPlugin(WorkerPlugin):
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = str(Path(__file__).parents[2])
-        pickled = None
-        if settings.pickled is not None:
-            pickled = str(Path(self._scratch, "entry.pickle"))
-            Path(pickled).write_bytes(settings.pickled)
         launch = Launch(
             python=sys.executable,
             package_root=root,
@@ -137,10 +135,11 @@ class RunPlugin(WorkerPlugin):
                 **settings.setup,
                 "package_root": root,
                 "entry_script": entry_script,
-                "pickled": pickled,
+                "pickled": scratch.pickle,
             },
             environment=environment,
-            folder=settings.folder if os.path.isdir(settings.folder) else str(working),
+            folder=settings.folder if os.path.isdir(settings.folder) else scratch.working(process),
+            scratch=scratch.path,
             stdout=paths["stdout"],
             stderr=paths["stderr"],
             timeouts=settings.timeouts,
@@ -156,7 +155,10 @@ class RunPlugin(WorkerPlugin):
         """Run a row on a free slot. Called in the task's thread."""
         slot = self._free.get()
         try:
-            return TaskReport().as_dict() if slot is None else slot.execute(task, row, blob)
+            if slot is None or self._scratch is None:
+                return TaskReport().as_dict()
+            self._scratch.make()
+            return slot.execute(task, row, blob)
         finally:
             self._free.put(slot)
 
@@ -165,11 +167,17 @@ class RunPlugin(WorkerPlugin):
         self._renewed = time.monotonic()
 
     async def _check_lease(self) -> None:
-        if time.monotonic() - self._renewed > self._settings.lease:
-            self._lease.stop()
-            await self.end("kill")
-            # New workers must not get the plugin of an engine that is gone.
+        late = time.monotonic() - self._renewed > self._settings.lease
+        # Twice in a row: where this process itself stood still, the engine's signs are still to be heard.
+        self._overdue = self._overdue + 1 if late else 0
+        if self._overdue < 2:
+            return
+        await self.end("kill")
+        # For all workers, and for those to come: whoever is first. Stops this very check too.
+        with contextlib.suppress(Exception):
             await self._worker.scheduler.unregister_worker_plugin(name=self.name)
+        with contextlib.suppress(Exception):
+            await self._worker.scheduler.run_function(function=dumps(forget_topic), args=dumps((self._topic,)))
 
     async def end(self, how: str) -> None:
         """End the slots.
@@ -184,7 +192,6 @@ class RunPlugin(WorkerPlugin):
             {"stop": slot.stop, "kill": slot.kill, "finish": slot.finish}[how]()
         if how == "stop":
             return
-        self._lease.stop()
         slots, self._slots = self._slots, []
         await asyncio.to_thread(self._close, slots)
 
@@ -194,8 +201,12 @@ class RunPlugin(WorkerPlugin):
             if slot is not None:
                 slot.close()
         self._free.put(None)  # tasks that start after the end find that there is no slot
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.remove()
+
+
+def _process(number: int) -> str:
+    return f"process{number:03d}"
 
 
 def _node_memory() -> int:
@@ -231,9 +242,13 @@ def _arrow(partition: Any) -> memoryview:
 # For Client.run: Dask hands over the worker by the argument's name.
 
 
-def assign_slots(name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker) -> None:
-    """Give a worker its slots."""
-    _plugin(dask_worker, name).assign(numbers, slots_on_node)
+def assign_slots(name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker) -> str | None:
+    """Give a worker its slots; return why it cannot have them."""
+    try:
+        _plugin(dask_worker, name).assign(numbers, slots_on_node)
+    except OSError as error:
+        return refusal(error)
+    return None
 
 
 def renew_lease(name: str, dask_worker: Worker) -> None:

@@ -49,6 +49,8 @@ class Launch:
     """Seconds for the phases start, read, run, shutdown."""
     memory_limit: int | None
     """Bytes of the whole tree."""
+    scratch: str = ""
+    """Folder that goes with the worker, should it be killed. Empty: none."""
     log_limit: int = 256 * 2**20
     """Bytes after which a log file starts anew."""
 
@@ -120,6 +122,7 @@ class Runner:
             "parent": os.getpid(),
             "timeouts": dict(launch.timeouts),
             "memory_limit": launch.memory_limit,
+            "scratch": launch.scratch,
             "log_limit": launch.log_limit,
         }
         boot = _BOOT.format(root=launch.package_root)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from daskbatch.failpoints import failpoint
+from daskbatch.store.refusal import refusal
 from daskbatch.store.segments import SegmentWriter
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, Record
 from daskbatch.worker import wire
@@ -68,8 +70,22 @@ class Slot:
         dict
             The report: ``chunk`` (fields of the committed `Chunk`, or None), ``last`` (key of the last mini-batch
             that was answered, or None), ``whole`` (the row is done), ``failures``, ``empty`` (keys), counts, and
-            ``init_error`` or ``died`` where the runner did not start or did not survive.
+            ``init_error``, ``died`` or ``refused`` where the runner did not start or did not survive, or where its
+            results could not be written.
         """
+        try:
+            return self._execute(task, row, blob)
+        except BaseException as error:
+            # What was half written, or has still to come of this row, must not reach the next one.
+            self._writer.abandon()
+            self._drop_runner()
+            if not isinstance(error, OSError):
+                raise
+            report = TaskReport(self.node, self.process)
+            report.refused = refusal(error)  # raised, Dask would log it with a traceback
+            return report.as_dict()
+
+    def _execute(self, task: int, row: bytes, blob: bytes | memoryview) -> dict[str, Any]:
         report = TaskReport(self.node, self.process)
         if self._stopping:
             return report.as_dict(None, 0.0)
@@ -89,12 +105,8 @@ class Slot:
             verdict = self._drop_runner()
             author = {"phase": "start"} if runner is None else _author(row, report, verdict)
             self._account_for({**verdict, **author, "reason": "garbage"}, report)
-        except BaseException:
-            # The disk is full, say: what the runner has still to tell of this row must not reach the next one.
-            self._writer.abandon()
-            self._drop_runner()
-            raise
         chunk = self._writer.commit()
+        failpoint("report.before")
         return report.as_dict(chunk, time.monotonic() - began)
 
     def _ready_runner(self, report: TaskReport) -> Runner | None:
@@ -209,7 +221,7 @@ def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str
     dict
         What of the verdict is otherwise. In phase idle nobody is named.
     """
-    batches, last = wire.decode_row(row)[0], report.last
+    batches, last = list(wire.decode_row(row)[0]), report.last
     if batches[0].stop == OPEN_END:  # where a stream ends is not known: its next mini-batch may not exist
         following = batches[0].key if last is None else (last[0], last[1] + 1)
         in_it = verdict["phase"] in ("read", "run") and following == (verdict["file"], verdict["index"])

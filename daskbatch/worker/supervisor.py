@@ -31,6 +31,7 @@ _LINUX = sys.platform == "linux"
 _TICK = 0.1  # seconds between looks; a deadline that comes sooner is waited for exactly
 _TREE_EVERY = 5  # ticks between looks at the memory of the whole tree
 _KILL_PATIENCE = 5.0  # seconds; a process in uninterruptible sleep may outlast any signal
+_ORPHAN_PATIENCE = 5.0  # seconds from a dying worker's pipes, which close first, to its end
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,7 +53,8 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     page : Page
     config : mapping
         ``life`` and ``verdict`` (file descriptors), ``parent`` (process id of the worker), ``timeouts`` (phase
-        name to seconds), ``memory_limit`` (bytes or None), ``log_limit`` (bytes).
+        name to seconds), ``memory_limit`` (bytes or None), ``log_limit`` (bytes), ``scratch`` (folder that goes with
+        the worker, or empty).
     stack_fd : int
         Where the runner's fault handler writes stacks.
     """
@@ -75,6 +77,20 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     }
     with contextlib.suppress(OSError):  # the worker may be gone; then nobody needs to know
         os.write(config["verdict"], json.dumps(verdict).encode())
+    if config["scratch"] and _is_orphan(config["parent"], _ORPHAN_PATIENCE if reason == "orphaned" else 0.0):
+        import shutil
+
+        shutil.rmtree(config["scratch"], ignore_errors=True)  # the worker's other supervisors do the same
+
+
+def _is_orphan(parent: int, patience: float) -> bool:
+    """Whether the worker is gone, or goes within `patience` seconds."""
+    give_up = time.monotonic() + patience
+    while os.getppid() == parent:
+        if time.monotonic() >= give_up:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -103,7 +119,7 @@ def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dic
         if ended in ready or (ended is None and _gone(runner)):
             return "exit", {}
         if config["life"] in ready:
-            return "asked", {}
+            return ("asked" if os.read(config["life"], 1) else "orphaned"), {}
         if parent in ready or os.getppid() != config["parent"]:
             return "orphaned", {}
         if _overdue(page, state, timeouts):

@@ -43,6 +43,8 @@ class TaskReport:
         ``retry``."""
         self.init_error: dict[str, Any] | None = None
         """``init()`` failed: nothing of the row was tried."""
+        self.refused: str | None = None
+        """Why the results could not be written: then nothing of the row counts."""
         self.died: dict[str, Any] | None = None
         """How the runner ended; ``charged`` tells whether somebody is to blame."""
 

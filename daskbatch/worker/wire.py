@@ -16,7 +16,8 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, MiniBatchSize, TableFormat
@@ -184,19 +185,44 @@ def encode_row(mini_batches: Iterable[MiniBatch], budget: float, retries: Mappin
 
     `retries` holds the failed tries so far of those that had any.
     """
-    # For files the last five fields are defaults: leaving them out halves the bytes.
-    work = [batch[:3] if batch.stop == 0 else tuple(batch) for batch in mini_batches]
+    # Field by field, and not one list a mini-batch: most fields are the same all along, and few lists are read fast.
+    columns = list(zip(*mini_batches))
+    work = [_packed(column) for column in columns]
     tries = [[*key, count] for key, count in retries.items()]
-    row = json.dumps({"budget": budget, "work": work, "retries": tries}, separators=(",", ":"))
+    count = len(columns[0]) if columns else 0
+    row = json.dumps({"budget": budget, "count": count, "work": work, "retries": tries}, separators=(",", ":"))
     # Paths shrink to a tenth for half a microsecond each. A Dask scheduler keeps its last thousand messages.
     return zlib.compress(row.encode(), 1)
 
 
-def decode_row(data: bytes) -> tuple[list[MiniBatch], float, dict[tuple[int, int], int]]:
-    """The inverse of `encode_row`."""
+def decode_row(data: bytes) -> tuple[Iterator[MiniBatch], float, dict[tuple[int, int], int]]:
+    """The inverse of `encode_row`. The mini-batches are made one by one: some ten thousand at once would cost more."""
     row = json.loads(zlib.decompress(data))
-    work = [MiniBatch(fields[0], fields[1], tuple(fields[2]), *fields[3:]) for fields in row["work"]]
+    columns = [_unpacked(packed, row["count"]) for packed in row["work"]]
+    work = map(MiniBatch._make, zip(*columns))
     return work, row["budget"], {(file, index): count for file, index, count in row["retries"]}
+
+
+def _packed(column: tuple[Any, ...]) -> dict[str, Any]:
+    """One field of many mini-batches."""
+    if column[0] == column[-1] and column.count(column[0]) == len(column):
+        return {"all": column[0]}
+    if not isinstance(column[0], tuple):
+        return {"each": column}
+    widths = set(map(len, column))
+    return {"flat": list(chain.from_iterable(column)), "widths": list(widths if len(widths) == 1 else map(len, column))}
+
+
+def _unpacked(packed: Mapping[str, Any], count: int) -> Iterable[Any]:
+    if "all" in packed:
+        value = packed["all"]
+        return repeat(tuple(value) if isinstance(value, list) else value, count)
+    if "each" in packed:
+        return packed["each"]  # type: ignore[no-any-return]
+    values, widths = iter(packed["flat"]), packed["widths"]
+    if len(widths) == 1:
+        return zip(*[values] * widths[0])
+    return (tuple(islice(values, width)) for width in widths)
 
 
 def table_format(fields: Mapping[str, Any]) -> TableFormat:

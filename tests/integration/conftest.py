@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import textwrap
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from results import Undisturbed
 
 import daskbatch
 
@@ -41,6 +43,17 @@ def oracle(tmp_path: Path) -> Callable[..., bytes]:
         return run.output_file.read_bytes()
 
     return serially
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
+    """What becomes of an input of that kind, see `results.KINDS`, when nothing is killed."""
+
+    @functools.cache
+    def run(kind: str) -> Undisturbed:
+        return Undisturbed.of(kind, tmp_path_factory.mktemp(kind))
+
+    return run
 
 
 @pytest.fixture

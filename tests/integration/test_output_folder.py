@@ -176,10 +176,18 @@ def test_state_is_private(failed: Path) -> None:
     assert stat.S_IMODE((failed / "predictions.partial.csv").stat().st_mode) == 0o666 & ~mask
 
 
-def test_segments_go_when_the_result_is_there(run: daskbatch.Run, tmp_path: Path) -> None:
+def test_segments_go_when_the_result_is_whole(
+    tmp_path: Path, script: Callable[..., str], files: Callable[[int], str]
+) -> None:
+    daskbatch.run(script("def run(mini_batch): return mini_batch"), files(3), output=tmp_path / "out", progress=False)
     state = tmp_path / "out" / ".daskbatch"
-    assert not (state / "segments").exists()
-    assert sorted(path.name for path in state.iterdir()) == ["ledger-1.jsonl", "plan.jsonl"]
+    assert sorted(path.name for path in state.iterdir()) == ["ledger-1.jsonl", "plan.jsonl", "run.json"]
+
+
+def test_segments_stay_while_something_can_be_tried_again(run: daskbatch.Run, tmp_path: Path) -> None:
+    state = tmp_path / "out" / ".daskbatch"
+    assert sorted(path.name for path in state.iterdir()) == ["ledger-1.jsonl", "plan.jsonl", "run.json", "segments"]
+    assert {path.suffix for path in (state / "segments").iterdir()} == {".seg"}
     # and no temporary file is left
     top = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert top == [".daskbatch", "failed_items.jsonl", "logs", "predictions.csv", "run_summary.json"]

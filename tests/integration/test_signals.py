@@ -189,7 +189,7 @@ def test_a_signal_while_the_input_is_planned_leaves_no_trace(
     number: signal.Signals, code: int, start: Start, notes: Path, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     # Given a run that still looks at its input
-    process = start(prelude=HANG.format(module="daskbatch.engine.run", name="make_plan", notes=str(notes)))
+    process = start(prelude=HANG.format(module="daskbatch.engine.planning", name="make_plan", notes=str(notes)))
     eventually(lambda: list(notes.iterdir()), "planning")
     # When the signal comes
     process.send_signal(number)

@@ -40,7 +40,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, then: Callable[[list[Any]], None] = la
         then([])
         return SimpleNamespace(text="result 1")
 
-    monkeypatch.setitem(sys.modules, "daskbatch.api.run", SimpleNamespace(run=run, try_=try_))
+    monkeypatch.setitem(sys.modules, "daskbatch.api.run", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "daskbatch.api.trial", SimpleNamespace(try_=try_))
     return found
 
 
@@ -83,7 +84,9 @@ def test_options_between_and_after_the_inputs(calls: list[Any]) -> None:
 
 def test_only_what_is_given_is_handed_on(calls: list[Any]) -> None:
     invoke("run", "score.py", "a", "--output", "out", "--dtype", "a=int64", "--dtype", "b=string,c=bool")
-    assert set(calls[0]) == {"entry", "inputs", "output", "listeners", "progress", "arguments", "dtype"}
+    beginning = {"fresh", "allow_reuse"}
+    assert set(calls[0]) == {"entry", "inputs", "output", "listeners", "progress", "arguments", "dtype", *beginning}
+    assert (calls[0]["fresh"], calls[0]["allow_reuse"]) == (False, True)
     assert calls[0]["dtype"] == "a=int64,b=string,c=bool"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from daskbatch.errors import RunFailed
-from daskbatch.store.ledger import Ledger, replay
+from daskbatch.store.ledger import Ledger
+from daskbatch.store.replay import has_ended, is_begun, replay
 from daskbatch.types import Chunk
 
 CHUNKS = [Chunk("slot-0.seg", 0, 10, 60, 1, 123), Chunk("slot-1.seg", 60, 70, 120, 2, 456)]
@@ -83,18 +85,83 @@ def test_of_an_earlier_epoch_only_what_was_accepted_counts(tmp_path: Path) -> No
     assert [name for name, _ in found.accepted] == ["ledger-1.jsonl", "ledger-2.jsonl"]
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_what_is_no_ledger_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ledger-1.jsonl"
     with pytest.raises(RunFailed, match="cannot be read"):
         replay(path)
     path.write_text("")
     with pytest.raises(RunFailed, match="no ledger"):
         replay(path)
-    header = json.dumps({"epoch": 1, "run": "a", "earlier": []})
-    path.write_text(f'{header}\n{{"chunk": [\n{{}}\n')
-    with pytest.raises(RunFailed, match="line 2"):
-        replay(path)
-    path.write_text(json.dumps({"epoch": 2, "run": "a", "earlier": [["ledger-0.jsonl", 99]]}) + "\n")
-    (tmp_path / "ledger-0.jsonl").write_text(header + "\n")
-    with pytest.raises(RunFailed, match="99 of them had been accepted"):
-        replay(path)
+
+
+def test_behind_a_damaged_line_nothing_counts(tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    ledger.commit(CHUNKS[0])
+    whole = ledger.path.stat().st_size
+    ledger.commit(CHUNKS[1])
+    ledger.close()
+    data = ledger.path.read_bytes()
+    ledger.path.write_bytes(data[:whole] + b"x" + data[whole + 1 :] + data[whole:])
+    found = replay(ledger.path)
+    assert found.chunks == CHUNKS[:1]
+    assert found.accepted == [("ledger-1.jsonl", whole)]
+    assert f"damaged after {whole - len(data.splitlines()[0]) - 1} bytes" in found.damage[0]
+
+
+def test_an_earlier_ledger_that_is_gone_or_short_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "ledger-3.jsonl"
+    earlier = [["ledger-1.jsonl", 50], ["ledger-2.jsonl", 99]]
+    path.write_text(json.dumps({"epoch": 3, "run": "a", "earlier": earlier}) + "\n")
+    (tmp_path / "ledger-2.jsonl").write_text(json.dumps({"epoch": 2, "run": "a", "earlier": []}) + "\n")
+    found = replay(path)
+    assert "ledger-1.jsonl cannot be read" in found.damage[0]
+    assert "99 of them had been accepted" in found.damage[1]
+    assert (found.chunks, found.epoch) == ([], 3)
+
+
+def test_damaged_chunks_and_cleared_failures_do_not_count(tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    ledger.attempt_failed((3, 17), 1, "ValueError")
+    ledger.failed((3, 17), "ValueError", {"mini_batch": "3-17"})
+    ledger.failed((4, 0), "MissingItems", {"mini_batch": "4-0", "missing": 2})
+    ledger.commit(*CHUNKS, streams=[7])
+    assert replay(ledger.path).streams == {7}
+    ledger.void(CHUNKS[:1])
+    ledger.clear()
+    ledger.end("Failed")
+    ledger.close()
+    found = replay(ledger.path)
+    assert found.chunks == CHUNKS[1:]
+    assert (found.tries, found.tried, list(found.failed)) == ({}, 1, [(4, 0)])
+    assert found.streams == set()
+    assert found.ended == "Failed"
+    assert has_ended(ledger.path)
+
+
+def test_an_epoch_without_a_whole_header_has_not_begun(tmp_path: Path) -> None:
+    path = tmp_path / "ledger-1.jsonl"
+    assert not is_begun(path)
+    path.write_text('{"epoch": 1, "run": "a"')
+    assert not is_begun(path)
+    path.write_text('{"epoch": 1, "run": "a", "earlier": []}\n{"chu')
+    assert is_begun(path)
+    assert not has_ended(path)
+
+
+def test_a_full_disk_leaves_whole_lines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    ledger.commit(CHUNKS[0])
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        write(fd, data[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RunFailed, match="No space left on device"):
+        ledger.commit(CHUNKS[1])
+    monkeypatch.setattr(os, "write", write)
+    ledger.end("Failed")
+    ledger.close()
+    found = replay(ledger.path)
+    assert (found.chunks, found.ended, found.damage) == (CHUNKS[:1], "Failed", [])

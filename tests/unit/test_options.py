@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from daskbatch.errors import EntryScriptError, InputError, UsageError
 from daskbatch.options import check_output, make_spec, public_options
+from daskbatch.options.output import check_unused
 from daskbatch.options.values import byte_size, mini_batch_size
 from daskbatch.spec import RunSpec
 from daskbatch.types import MiniBatchSize
@@ -34,7 +35,7 @@ def spec(**options: Any) -> RunSpec:
 
 def test_what_is_not_given_is_the_specs_default(folder: Path) -> None:
     made = spec()
-    plain = RunSpec(entry=made.entry, input=made.input, output=str(folder / "out"))
+    plain = RunSpec(entry=made.entry, input=made.input, output=str(folder / "out"), folder=str(folder))
     assert made == plain
     assert made.input.paths == (str(folder / "data"),)
     assert made.entry.script == str(folder / "score.py")
@@ -304,13 +305,31 @@ def test_the_output_folder_is_made_and_left_empty(folder: Path) -> None:
     assert list((folder / "new" / "deep").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [".daskbatch", "run_summary.json", "failed_items.jsonl", "predictions.csv"])
-def test_a_folder_that_holds_a_run_is_refused(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["run_summary.json", "failed_items.jsonl", "predictions.csv"])
+def test_a_folder_with_files_that_would_be_overwritten_is_refused(folder: Path, name: str) -> None:
     (folder / "out").mkdir()
     (folder / "out" / name).write_text("")
     with pytest.raises(UsageError, match="Choose a new output folder") as error:
-        check_output(spec())
+        check_unused(spec())
     assert repr(name) in str(error.value)
+
+
+def test_a_state_folder_that_is_a_file_is_refused(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / ".daskbatch").write_text("")
+    with pytest.raises(UsageError, match="is no folder"):
+        check_output(spec())
+
+
+@pytest.mark.parametrize("name", [".daskbatch", "logs", "run_summary.json", "failed_items.jsonl", "logs/user/stdout"])
+def test_nothing_is_written_through_links(folder: Path, name: str) -> None:
+    link = folder / "out" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(folder / "elsewhere")
+    with pytest.raises(UsageError, match="is a symbolic link") as error:
+        check_output(spec())
+    assert name in str(error.value)
+    assert not (folder / "elsewhere").exists()
 
 
 def test_a_folder_with_other_files_will_do(folder: Path) -> None:
@@ -368,5 +387,5 @@ def test_public_options_are_json_under_the_public_names() -> None:
     assert names <= set(options)
     text = json.dumps(options)
     assert "secret" not in text
-    assert options["mini_batch_size"] == "1048576 bytes"
+    assert options["mini_batch_size"] == "1MB"
     assert options["environment_variables"] == ["TOKEN"]

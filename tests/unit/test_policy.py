@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, InitGate, Limits, is_final, row_length
+from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, InitGate, Limits, NodeGate, is_final, row_length
 
 
 def first(count: int) -> FirstMiniBatches:
@@ -131,3 +131,90 @@ def test_init_that_succeeds_elsewhere_leaves_a_slot_one_more_chance() -> None:
     assert gate.failed("b/0", slots=8) == "go on"
     assert gate.failed("a/0", slots=8) == "go on"
     assert gate.failed("b/0", slots=8) == "leave out"
+
+
+def blame(gate: NodeGate, node: str, other: str, count: int) -> None:
+    """That many mini-batches fail on `node` and then succeed on `other`."""
+    keys = [(number, 0) for number in range(count)]
+    for key in keys:
+        gate.failed(node, key, final=False)
+    for key in keys:
+        gate.succeeded(other, 1)
+        gate.recovered(other, key)
+
+
+def test_three_mini_batches_that_succeed_elsewhere_speak_against_a_node() -> None:
+    gate = NodeGate()
+    blame(gate, "a", "b", 2)
+    assert gate.to_leave_out() == {}
+    blame(gate, "a", "b", 3)
+    assert list(gate.to_leave_out()) == ["a"]
+    gate.forget("a")
+    assert gate.to_leave_out() == {}
+
+
+def test_the_same_mini_batch_three_times_is_one() -> None:
+    gate = NodeGate()
+    for _ in range(3):
+        blame(gate, "a", "b", 1)
+    assert gate.to_leave_out() == {}
+
+
+def test_a_success_on_the_node_itself_clears_it() -> None:
+    gate = NodeGate()
+    for number in range(3):
+        gate.failed("a", (number, 0), final=False)
+    gate.succeeded("a", 1)
+    for number in range(3):
+        gate.recovered("b", (number, 0))
+    assert gate.to_leave_out() == {}
+    assert gate.wrong == {}
+
+
+def test_what_never_succeeds_speaks_against_no_node() -> None:
+    gate = NodeGate()
+    for number in range(100):
+        for node, final in (("a", False), ("b", False), ("c", True)):
+            gate.failed(node, (number, 0), final)
+    assert gate.to_leave_out() == {}
+    assert gate.held("abc") == set()
+    assert gate.wrong == {}
+
+
+def test_two_wrong_nodes_are_both_found() -> None:
+    gate = NodeGate()
+    for number in range(3):
+        gate.failed("a", (number, 0), final=False)
+        gate.failed("b", (number, 0), final=False)
+        gate.recovered("c", (number, 0))
+    assert set(gate.to_leave_out()) == {"a", "b"}
+
+
+def test_a_script_that_fails_now_and_then_needs_more_evidence() -> None:
+    # Given a script that fails every third time, on good nodes too
+    gate = NodeGate()
+    for number in range(30):
+        gate.failed("b", (1000 + number, 0), final=False)
+        gate.succeeded("b", 2)
+    # Then three in a row are chance, and a hundred are not
+    blame(gate, "a", "b", 3)
+    assert gate.to_leave_out() == {}
+    blame(gate, "a", "b", 100)
+    assert list(gate.to_leave_out()) == ["a"]
+
+
+def test_a_node_in_doubt_waits_unless_most_are() -> None:
+    gate = NodeGate()
+    for number in range(3):
+        assert gate.held("ab") == set()
+        gate.failed("a", (number, 0), final=False)
+    assert gate.held("ab") == {"a"}
+    assert gate.held("a") == set()
+    # When as much has failed elsewhere, then it is not the node
+    for number in range(3, 6):
+        gate.failed("b", (number, 0), final=False)
+    assert gate.held("ab") == set()
+    assert gate.held("abcd") == {"a", "b"}
+    # When one of them has failed on another node too, then two are too few to doubt it
+    gate.failed("c", (0, 0), final=False)
+    assert gate.held("abcd") == {"b"}

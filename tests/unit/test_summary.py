@@ -20,7 +20,7 @@ def test_a_failure_is_on_disk_at_once(tmp_path: Path) -> None:
 
 def test_there_is_no_list_when_nothing_failed(tmp_path: Path) -> None:
     SummaryFiles(tmp_path)(RunFinished(1.0, {"status": "Completed"}, None, None))
-    assert [path.name for path in tmp_path.iterdir()] == [RUN_SUMMARY]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".daskbatch", RUN_SUMMARY]
 
 
 def test_what_is_there_is_added_to(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""What can be done about a run by its output folder alone: go on with it, try again what failed, end it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from daskbatch.api.run import Run, execute_spec
+from daskbatch.errors import UsageError
+from daskbatch.events import Listener
+from daskbatch.options import make_spec
+from daskbatch.options.names import RunOptions
+from daskbatch.options.restore import options_from
+from daskbatch.spec import RunSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from daskbatch.engine.status import RunStatus
+
+__all__ = ["cancel", "resume", "retry_failed", "status"]
+
+Folder = str | os.PathLike[str]
+
+
+def resume(
+    output: Folder,
+    *,
+    client: Client | None = None,
+    progress: bool = True,
+    listeners: Sequence[Listener] | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """Go on with the run in an output folder that was stopped or killed.
+
+    What was committed is not run again. The result of one that is complete is given back.
+
+    Parameters
+    ----------
+    output : path
+        The output folder of the run.
+    client, progress, listeners
+        As for `daskbatch.run`.
+    **options
+        Thresholds, timeouts, ``run_max_try``, slots, logging and compute may differ from those that the run began with.
+        Values of ``environment_variables`` are stored nowhere, and must be given again.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UsageError
+        There is no run, or it was made from a function or a Dask dataframe: then repeat the call of `daskbatch.run`.
+    RunChanged
+        The script, the input or an option is not as it was.
+    """
+    from daskbatch.engine.begin import Beginning
+
+    spec = _spec_of(output, options)
+    return execute_spec(spec, Beginning(), client=client, progress=progress, listeners=listeners)
+
+
+def retry_failed(
+    output: Folder,
+    *,
+    client: Client | None = None,
+    progress: bool = True,
+    listeners: Sequence[Listener] | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """Try the mini-batches of a run that have finally failed again; the combined file is then whole.
+
+    Parameters
+    ----------
+    output, client, progress, listeners, **options
+        As for `resume`. Such as a longer ``run_invocation_timeout``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UsageError, RunChanged
+        As for `resume`.
+    """
+    from daskbatch.engine.begin import Beginning
+
+    spec = _spec_of(output, options)
+    how = Beginning(retry_failed=True)
+    return execute_spec(spec, how, client=client, progress=progress, listeners=listeners)
+
+
+def status(output: Folder) -> RunStatus:
+    """How a run is, seen from any process that can read its output folder.
+
+    Parameters
+    ----------
+    output : path
+        The output folder.
+
+    Returns
+    -------
+    RunStatus
+
+    Raises
+    ------
+    UsageError
+        There is no run.
+    """
+    from daskbatch.engine.status import read_status
+
+    return read_status(_folder(output))
+
+
+def cancel(output: Folder) -> RunStatus:
+    """Ask the run in an output folder to end; it does so within seconds, and can be resumed.
+
+    Parameters
+    ----------
+    output : path
+        The output folder.
+
+    Returns
+    -------
+    RunStatus
+        As it was before.
+
+    Raises
+    ------
+    UsageError
+        No engine is at work there.
+    """
+    from daskbatch.engine.status import ask_to_cancel
+
+    return ask_to_cancel(_folder(output))
+
+
+def _folder(output: Folder) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(output)))
+
+
+def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
+    """The run's own options, with those given in their place."""
+    from daskbatch.engine.folder import RunFolder
+    from daskbatch.engine.record import RunRecord
+
+    folder = _folder(output)
+    record = RunRecord.read(RunFolder(folder).record)
+    if record is None:
+        raise UsageError(
+            f"There is no run in {os.fspath(output)!r} to go on with. Give the output folder of one, or repeat its"
+            " command."
+        )
+    kept = [name for name in record.options["environment_variables"] if "environment_variables" not in options]
+    if kept:
+        raise UsageError(
+            f"The run had environment_variables {', '.join(kept)}, whose values are stored nowhere. Give them again:"
+            f" --environment-variables {kept[0]}=... (environment_variables={{{kept[0]!r}: ...}})."
+        )
+    stored = options_from({**record.options, "output": str(folder)})
+    spec = make_spec(**{**stored, **options})
+    # Relative paths in the script's arguments mean the folder that the run was started in.
+    return dataclasses.replace(spec, folder=record.options["folder"])

@@ -1,0 +1,100 @@
+"""Which row of mini-batches goes to which place, and which nodes get none any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from daskbatch.engine.backlog import Backlog
+from daskbatch.engine.places import Place, Places
+from daskbatch.engine.under_way import Task
+from daskbatch.policy import NodeGate
+from daskbatch.types import MiniBatch
+
+__all__ = ["Allotment"]
+
+_TASKS_PER_SLOT = 2
+
+
+class Allotment:
+    """Bring the backlog and the places together.
+
+    What failed on a node is tried on another one while there is another.
+
+    Parameters
+    ----------
+    places : Places
+    backlog : Backlog
+    """
+
+    def __init__(self, places: Places, backlog: Backlog) -> None:
+        self._places = places
+        self._backlog = backlog
+        self._gate = NodeGate()
+        self._last_error: dict[str, str] = {}
+
+    def next(self, idle: bool) -> tuple[list[MiniBatch], Place] | None:
+        """Take a row off the backlog, for a place that has room for it.
+
+        Parameters
+        ----------
+        idle : bool
+            Nothing is under way.
+
+        Returns
+        -------
+        row, place
+            None: nothing is left, or what is left waits for another place.
+        """
+        nodes = {place.node for place in self._places.all} if self._gate.wrong else set()
+        besides = self._gate.held(nodes)
+        while (place := self._places.least_loaded(_TASKS_PER_SLOT, besides)) is not None:
+            row = self._backlog.next_row(self._places.slots, self._avoided(place.node, nodes))
+            if row:
+                return row, place
+            if not self._backlog.returned:
+                return None
+            besides.add(place.node)
+        if idle and (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
+            # What nobody else can be waited for goes anywhere.
+            row = self._backlog.next_row(self._places.slots)
+            return (row, place) if row else None
+        return None
+
+    def _avoided(self, node: str, nodes: Collection[str]) -> Callable[[MiniBatch], bool] | None:
+        """Tell what is not for `node`: it failed there, and has not yet been on each of `nodes`."""
+        wrong = self._gate.wrong
+        if not wrong:
+            return None
+
+        def avoided(batch: MiniBatch) -> bool:
+            where = wrong.get(batch.key, ())
+            return node in where and any(other not in where for other in nodes)
+
+        return avoided
+
+    def learn(
+        self, task: Task, report: Mapping[str, Any], rest: Sequence[MiniBatch], again: Sequence[MiniBatch]
+    ) -> None:
+        """Take note of a report: `rest` was not begun, `again` is to be tried again."""
+        gate, node = self._gate, task.place.node
+        to_retry = {batch.key for batch in again}
+        unsettled = {batch.key for batch in rest} if gate.wrong else set()
+        for failure in report["failures"]:
+            key = tuple(failure["key"])
+            unsettled.add(key)
+            gate.failed(node, key, final=key not in to_retry)
+            self._last_error[node] = f"{failure['error']}: {failure['message']}"
+        gate.succeeded(node, report["mini_batches"])
+        if gate.wrong:
+            for batch in task.row:
+                if batch.key in gate.wrong and batch.key not in unsettled:
+                    gate.recovered(node, batch.key)
+
+    def wrong_nodes(self) -> Iterator[tuple[str, str]]:
+        """Yield nodes to be left out, and why; never the last one."""
+        for node, count in self._gate.to_leave_out().items():
+            if any(place.node != node for place in self._places.all):
+                self._gate.forget(node)
+                why = f"{count} mini-batches failed there and then succeeded on another node"
+                yield node, f"{why}; the last error there: {self._last_error[node]}"

@@ -1,0 +1,214 @@
+"""What a run finds in its output folder: nothing, a run to go on with, one to reuse, or one to leave alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from daskbatch.engine.epoch import Epoch, owner_text
+from daskbatch.engine.folder import RUN_SUMMARY, RunFolder, partial_name
+from daskbatch.engine.heartbeat import LOST_AFTER, is_over, read_heartbeat, stands_still
+from daskbatch.engine.record import RunRecord
+from daskbatch.errors import OutputInUse, RunChanged, UsageError
+from daskbatch.events import Event, Notice
+from daskbatch.options.identity import differences
+from daskbatch.options.output import check_unused
+from daskbatch.spec import RunSpec
+from daskbatch.store.replay import Replay, has_ended, is_begun, replay
+
+__all__ = ["Beginning", "Begun", "LastLife", "begin", "last_life"]
+
+COMPLETED = "Completed"
+_GONE = "the run there is completed, but its result is gone or changed: it runs anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What to do about a run that is there already."""
+
+    fresh: bool = False
+    """Discard it."""
+    allow_reuse: bool = True
+    """If it is completed, and nothing has changed, its result serves."""
+    retry_failed: bool = False
+    """Try what has finally failed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that this engine owns from now on, or one whose result serves."""
+
+    epoch: Epoch | None = None
+    """None: the result is reused."""
+    run_id: str = ""
+    record: RunRecord | None = None
+    """None: the run is to be planned."""
+    found: Replay | None = None
+    """What earlier engines have done; None: nothing."""
+    summary: dict[str, Any] | None = None
+    """Of the run whose result serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastLife:
+    """The state of the run in an output folder."""
+
+    number: int
+    """Of the last epoch that was claimed; 0: there is no run."""
+    found: Replay | None
+    record: RunRecord | None
+
+    @property
+    def completed(self) -> bool:
+        """Whether it ended with a complete result."""
+        return self.found is not None and self.found.ended == COMPLETED
+
+
+def last_life(folder: RunFolder) -> LastLife:
+    """Read what is there, whoever writes to it."""
+    number = begun = folder.latest_epoch()
+    while begun and not is_begun(folder.ledger(begun)):  # killed before it had written a line
+        begun -= 1
+    found = replay(folder.ledger(begun)) if begun else None
+    if found is not None and begun < number:
+        found.ended = None
+    return LastLife(number, found, RunRecord.read(folder.record))
+
+
+def begin(
+    spec: RunSpec, folder: RunFolder, how: Beginning, inputs: Callable[[], str], tell: Callable[[Event], None]
+) -> Begun:
+    """Claim the run in the output folder, or find that its result serves.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    folder : RunFolder
+    how : Beginning
+    inputs : callable
+        Gives the digest of the input as it is now.
+    tell : callable
+        Takes events.
+
+    Raises
+    ------
+    OutputInUse
+        Another engine is at work there.
+    RunChanged
+        The run there has another script, option or input.
+    UsageError
+        There is nothing to retry, or files of unknown origin are in the way.
+    """
+    while True:
+        last = last_life(folder)
+        if last.number and (last.found is None or last.found.ended is None):
+            _wait_until_gone(folder, last.number, tell)
+            last = last_life(folder)
+        try:
+            return _begin(spec, folder, how, inputs, tell, last)
+        except FileExistsError:
+            continue  # somebody was quicker: look again at what is there now
+
+
+def _begin(
+    spec: RunSpec, folder: RunFolder, how: Beginning, inputs: Callable[[], str], tell: Callable[[Event], None],
+    last: LastLife,
+) -> Begun:  # fmt: skip
+    if last.record is None or last.found is None:
+        if how.retry_failed:
+            raise UsageError(f"There is no run in {spec.output!r} whose failed mini-batches could be tried again.")
+        if not (how.fresh or last.number):
+            check_unused(spec)
+        return _claim_new(folder, last)
+    anew = how.fresh or (last.completed and not (how.allow_reuse or how.retry_failed))
+    if not anew:
+        _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
+    if last.completed and not (anew or how.retry_failed):
+        summary = _reusable(folder)
+        if summary is not None:
+            return Begun(summary=summary)
+        anew = True
+        tell(Notice(time.time(), _GONE, "WARNING"))
+    if anew:
+        _discard(spec, folder, last)
+        return _claim_new(folder, LastLife(0, None, None))
+    return _claim_next(folder, last, last.record, how.retry_failed)
+
+
+def _claim_new(folder: RunFolder, last: LastLife) -> Begun:
+    """Claim an output folder without a run, or with one that was killed before it was planned."""
+    folder.create()
+    run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+    folder.cancel.unlink(missing_ok=True)
+    return Begun(Epoch(folder, last.number + 1, run_id), run_id)
+
+
+def _claim_next(folder: RunFolder, last: LastLife, record: RunRecord, retry_failed: bool) -> Begun:
+    assert last.found is not None
+    found = last.found
+    epoch = Epoch(folder, last.number + 1, record.run_id, found.accepted)
+    folder.create()
+    folder.cancel.unlink(missing_ok=True)
+    folder.sweep()
+    for number in range(1, last.number + 1):
+        folder.heartbeat(number).unlink(missing_ok=True)
+    if retry_failed:
+        epoch.ledger.clear()
+        found = replay(epoch.ledger.path)
+    return Begun(epoch, record.run_id, record, found)
+
+
+def _discard(spec: RunSpec, folder: RunFolder, last: LastLife) -> None:
+    """Own the old run before it goes, so that nobody goes on with it meanwhile."""
+    Epoch(folder, last.number + 1, "discarded", last.found.accepted if last.found else ()).close(None)
+    folder.discard()
+    (folder.output / partial_name(spec.append_row_file_name)).unlink(missing_ok=True)
+
+
+def _wait_until_gone(folder: RunFolder, number: int, tell: Callable[[Event], None]) -> None:
+    path = folder.heartbeat(number)
+    beat = read_heartbeat(path)
+    if beat is None or not is_over(beat):
+        who = owner_text(beat)
+        text = f"another run may be going on there ({who}); watching its heartbeat for up to {LOST_AFTER:g} s"
+        tell(Notice(time.time(), text))
+        if not stands_still(path, lambda: has_ended(folder.ledger(number))):
+            raise OutputInUse(
+                f"The output folder {str(folder.output)!r} is in use by {owner_text(read_heartbeat(path))}."
+                f" Wait for it, or end it: daskbatch cancel {folder.output}. Or choose another output folder."
+            )
+
+
+def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: str, *, reuse: bool) -> None:
+    assert last.record is not None
+    changes = [str(change) for change in differences(last.record.identity, spec, inputs, reuse=reuse)]
+    if not changes:
+        return
+    if last.record.identity.get("inputs") != inputs and spec.input.paths:
+        from daskbatch.plan_inputs import difference_of_inputs
+
+        changes += [f"  {line}" for line in difference_of_inputs(folder.plan, spec.input)]
+    told = "\n".join(f"  {line}" for line in changes)
+    kind = "a completed run" if last.completed else "an unfinished run"
+    back = "to have its result" if last.completed else "to go on with it"
+    raise RunChanged(
+        f"The output folder {spec.output!r} holds {kind} that is not this one:\n{told}\n"
+        f"Next: put that back and repeat the command, {back}; or add --fresh (fresh=True), which discards that run and"
+        " begins anew; or choose another output folder."
+    )
+
+
+def _reusable(folder: RunFolder) -> dict[str, Any] | None:
+    """The summary of the completed run, if its result is still there."""
+    try:
+        summary: dict[str, Any] = json.loads((folder.output / RUN_SUMMARY).read_text(encoding="utf-8"))
+        output = summary["output"]
+        if output is not None and (folder.output / output["name"]).stat().st_size != output["bytes"]:
+            return None
+    except (OSError, ValueError, KeyError):
+        return None
+    return summary if summary["status"] == COMPLETED else None

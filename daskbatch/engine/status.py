@@ -1,0 +1,154 @@
+"""How a run is, by its files alone: for other processes, while it runs and after."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daskbatch.engine.begin import last_life
+from daskbatch.engine.folder import RUN_SUMMARY, RunFolder
+from daskbatch.engine.heartbeat import EVERY, is_over, read_heartbeat, stands_still
+from daskbatch.errors import UsageError
+from daskbatch.store.replay import has_ended
+
+__all__ = ["RunStatus", "ask_to_cancel", "read_status"]
+
+_FRESH = 5 * EVERY  # seconds; by the clocks of two hosts, so it only saves watching, and decides nothing
+_WATCH = 5 * EVERY
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What is known of a run."""
+
+    output: Path
+    run_id: str
+    state: str
+    """``"Running"``; ``"Lost"``: its engine was killed, and it can be resumed; ``"Completed"``, ``"Failed"`` or
+    ``"Canceled"``."""
+    epoch: int
+    """How many engines have worked on it."""
+    owner: str | None
+    """Process, host and since when, of an engine that runs or is lost."""
+    phase: str | None
+    """``"plan"``, ``"run"`` or ``"combine"`` of one that runs."""
+    seconds: float | None
+    """For which it runs."""
+    progress: Mapping[str, Any] | None
+    """Of one that runs: mini-batches, items and retries so far, estimated seconds left."""
+    committed: int
+    """Mini-batches whose results are safe, ranges without records included."""
+    total: int | None
+    """Mini-batches, where planning could count them."""
+    summary: Mapping[str, Any] | None
+    """The content of ``run_summary.json`` of one that has ended."""
+
+    @property
+    def text(self) -> str:
+        """All this for people."""
+        lines = [f"{self.state}: run {self.run_id} in {self.output}"]
+        if self.owner is not None:
+            lines.append(f"  {self.owner}")
+        if self.state == "Running":
+            lines.append(_progress_text(self.phase, self.seconds, self.progress))
+        elif self.summary is not None and self.summary.get("error"):
+            lines.append(f"  {self.summary['error']['message']}")
+        of = "" if self.total is None else f" of {self.total:,}"
+        lines.append(f"  {self.committed:,}{of} mini-batches are committed")
+        if self.state not in ("Running", "Completed"):
+            lines.append(f"  Next: daskbatch resume {self.output}")
+        elif self.summary is not None and self.summary["mini_batches"]["failed"]:
+            count = self.summary["mini_batches"]["failed"]
+            lines.append(f"  {count:,} failed. To try them again: daskbatch retry-failed {self.output}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "output"} | {"output": str(self.output)}
+
+
+def read_status(output: Path) -> RunStatus:
+    """Read the files of the run; watch its heartbeat for some seconds where that is needed.
+
+    Raises
+    ------
+    UsageError
+        There is no run in the folder.
+    """
+    folder = RunFolder(output)
+    last = last_life(folder)
+    if not last.number:
+        raise UsageError(f"There is no run in {str(output)!r}. Give the output folder of one.")
+    beat = read_heartbeat(folder.heartbeat(last.number))
+    ended = None if last.found is None else last.found.ended
+    running = ended is None and _is_running(folder, last.number, beat)
+    if ended is None and not running:  # it may have ended while it was watched
+        last = last_life(folder)
+        ended = None if last.found is None else last.found.ended
+    shown = beat if ended is None else None
+    return RunStatus(
+        output=output,
+        run_id=last.found.run_id if last.found else "",
+        state=ended or ("Running" if running else "Lost"),
+        epoch=last.number,
+        owner=None if shown is None else f"process {shown['pid']} on {shown['host']}, since {shown['since']}",
+        phase=shown["phase"] if shown and running else None,
+        seconds=shown["seconds"] if shown and running else None,
+        progress=shown["progress"] if shown and running else None,
+        committed=sum(chunk.count for chunk in last.found.chunks) if last.found else 0,
+        total=None if last.record is None else last.record.plan["mini_batches"],
+        summary=_summary(output) if ended else None,
+    )
+
+
+def ask_to_cancel(output: Path) -> RunStatus:
+    """Leave word for the engine.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    now = read_status(output)
+    if now.state != "Running":
+        text = f"No run is going on in {str(output)!r}: the last one there is {now.state}. There is nothing to cancel."
+        raise UsageError(text)
+    folder = RunFolder(output)
+    os.close(os.open(folder.cancel, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    return now
+
+
+def _is_running(folder: RunFolder, number: int, beat: dict[str, Any] | None) -> bool:
+    path = folder.heartbeat(number)
+    if beat is not None:
+        if is_over(beat):
+            return False
+        if abs(time.time() - path.stat().st_mtime) < _FRESH:
+            return True
+    return not stands_still(path, lambda: has_ended(folder.ledger(number)), _WATCH)
+
+
+def _summary(output: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads((output / RUN_SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _progress_text(phase: str | None, seconds: float | None, progress: Mapping[str, Any] | None) -> str:
+    text = f"  in phase {phase} after {seconds or 0:.0f} s"
+    if progress is None:
+        return text
+    about = "" if progress["total_is_exact"] else "about "
+    text += f": {progress['mini_batches_done']:,} of {about}{progress['mini_batches_total']:,} mini-batches done"
+    if progress["mini_batches_failed"] or progress["items_failed"]:
+        text += f", {progress['mini_batches_failed']:,} failed ({progress['items_failed']:,} items)"
+    if progress["remaining"] is not None:
+        text += f", about {progress['remaining']:.0f} s left"
+    return text

@@ -1,0 +1,44 @@
+"""The options of a run, stored and given again: so that a run can be repeated without its command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from daskbatch.errors import UsageError
+from daskbatch.options import public_options
+from daskbatch.options.names import RunOptions
+from daskbatch.spec import RunSpec
+
+__all__ = ["options_from", "stored_options"]
+
+_NEXT = "Next: repeat the daskbatch.run(...) call that made it, with the same output."
+
+
+def stored_options(spec: RunSpec) -> dict[str, Any]:
+    """A run's options as JSON values, for `options_from`; no value of an environment variable."""
+    return public_options(spec) | {"entry_is_script": spec.entry.script is not None}
+
+
+def options_from(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `daskbatch.run` that make an equal run again, `entry`, `inputs` and `output` too.
+
+    Left out are environment variables, whose values are stored nowhere, and what is no option: the working directory
+    of the caller is ``stored["folder"]``.
+
+    Raises
+    ------
+    UsageError
+        The entry is no script, or the input no files: they live in the program that made them.
+    """
+    if not stored["entry_is_script"]:
+        raise UsageError(
+            f"The entry of the run in {stored['output']!r} is the Python object {stored['entry']}, which no file holds."
+            f" {_NEXT}"
+        )
+    if not stored["inputs"]:
+        raise UsageError(
+            f"The input of the run in {stored['output']!r} is a Dask dataframe, which no file holds. {_NEXT}"
+        )
+    names = {"entry", "inputs", "output"} | (RunOptions.__annotations__.keys() - {"environment_variables"})
+    return {name: value for name, value in stored.items() if name in names}

@@ -1,0 +1,181 @@
+"""Read the ledgers of all epochs back.
+
+To do a mini-batch again is always right, only slow. So what cannot be read of a ledger does not count, and a
+word about it goes to the user; nothing here fails but where there is no ledger at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daskbatch.errors import RunFailed
+from daskbatch.types import Chunk
+
+__all__ = ["Replay", "has_ended", "is_begun", "replay"]
+
+Key = tuple[int, int]
+_LINES = 4096  # parsed at once
+_LAST_LINE = 200  # bytes; more than the line of an end has
+
+
+@dataclass(slots=True)
+class Replay:
+    """What the ledgers of all epochs say."""
+
+    run_id: str
+    epoch: int
+    """The latest."""
+    accepted: list[tuple[str, int]] = field(default_factory=list)
+    """(file name, bytes) of each ledger that was read: the next epoch's ``earlier``."""
+    chunks: list[Chunk] = field(default_factory=list)
+    """In the order of their commits."""
+    streams: set[int] = field(default_factory=set)
+    """Files whose streams have come to their end."""
+    tries: dict[Key, int] = field(default_factory=dict)
+    """Charged tries of each mini-batch that had a failed one."""
+    tried: int = 0
+    """Failed tries in total."""
+    failed: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    """The line of each final failure, and of each mini-batch that returned too little: ``error`` and ``entry``."""
+    ended: str | None = None
+    """How the latest epoch ended; None: it goes on, or was killed."""
+    damage: list[str] = field(default_factory=list)
+    """What could not be read, for people."""
+
+
+def is_begun(path: Path) -> bool:
+    """Whether the ledger at `path` has a header: its engine was not killed before it had written one."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+    except FileNotFoundError:
+        return False
+    return first.endswith(b"\n") and _header(first) is not None
+
+
+def has_ended(path: Path) -> bool:
+    """Whether the engine that writes the ledger has ended in order. Reads the last line alone."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINE))
+        last = file.read().splitlines(keepends=True)[-1:]
+    return bool(last) and last[0].startswith(b'{"ended":') and last[0].endswith(b"\n")
+
+
+def replay(path: Path) -> Replay:
+    """Read an epoch's ledger and those that it names. A torn last line does not count.
+
+    Raises
+    ------
+    RunFailed
+        The ledger cannot be read or is none.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RunFailed(f"ledger {path} cannot be read: {error.strerror}") from None
+    first, _, rest = data.partition(b"\n")
+    header = _header(first)
+    if header is None:
+        raise RunFailed(f"{path} is no ledger: its first line is no header")
+    result = Replay(header["run"], header["epoch"])
+    for name, accepted in header["earlier"]:
+        earlier = path.with_name(Path(name).name)
+        size = _apply(result, earlier, _earlier(result, earlier, accepted))
+        result.accepted.append((name, size))
+    result.ended = None
+    size = _apply(result, path, rest)
+    result.accepted.append((path.name, len(first) + 1 + size))
+    return result
+
+
+def _header(line: bytes) -> dict[str, Any] | None:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        return None
+    return header if isinstance(header, dict) and {"epoch", "run", "earlier"} <= header.keys() else None
+
+
+def _earlier(result: Replay, path: Path, accepted: int) -> bytes:
+    """The accepted bytes of an earlier epoch, as far as they are there."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        result.damage.append(f"ledger {path} cannot be read: {error.strerror}")
+        return b""
+    if len(data) < accepted:
+        result.damage.append(f"ledger {path} has {len(data)} bytes, {accepted} of them had been accepted")
+    return data[:accepted]
+
+
+def _apply(result: Replay, path: Path, data: bytes) -> int:
+    """Take in what whole lines say; return how many bytes count."""
+    whole = data[: data.rfind(b"\n") + 1]
+    size = 0
+    for lines, length in _parsed(whole):
+        if lines is None:
+            result.damage.append(f"ledger {path} is damaged after {size} bytes; what comes behind does not count")
+            return size
+        size += length
+        for line in lines:
+            _take(result, line)
+    return size
+
+
+def _parsed(data: bytes) -> Iterator[tuple[list[Any] | None, int]]:
+    """Lines, many at a time as one call for many is twice as fast, and how many bytes they are; None: damaged."""
+    raw = data.splitlines(keepends=True)
+    for start in range(0, len(raw), _LINES):
+        some = raw[start : start + _LINES]
+        lines = _values(b",".join(some))
+        if lines is not None and len(lines) == len(some):
+            yield lines, sum(map(len, some))
+            continue
+        for one in some:
+            lines = _values(one)
+            yield lines, len(one)
+            if lines is None:
+                return
+
+
+def _values(text: bytes) -> list[Any] | None:
+    try:
+        values: list[Any] = json.loads(b"[" + text + b"]")
+    except ValueError:
+        return None
+    return values if all(isinstance(value, dict) for value in values) else None
+
+
+def _take(result: Replay, line: dict[str, Any]) -> None:
+    if "chunk" in line:
+        result.chunks.append(Chunk(*line["chunk"]))
+    if "streams" in line:
+        result.streams.update(line["streams"])
+    if "tried" in line:
+        file, index = line["tried"]
+        result.tries[file, index] = max(line["attempt"], result.tries.get((file, index), 0))
+        result.tried += 1
+    elif "failed" in line:
+        file, index = line["failed"]
+        result.failed[file, index] = line
+    elif "void" in line:
+        segment, offset = line["void"]
+        result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) != (segment, offset)]
+        result.streams.clear()  # their ends may have been in it: they are read on after what is left
+    elif "cleared" in line:
+        _clear(result)
+    elif "ended" in line:
+        result.ended = line["ended"]
+
+
+def _clear(result: Replay) -> None:
+    """Failures are forgotten; of a mini-batch that returned too little the results stay, and so does its line."""
+    for key, line in list(result.failed.items()):
+        if "missing" not in (line["entry"] or {}):
+            del result.failed[key]
+    result.tries.clear()

@@ -1,0 +1,173 @@
+"""Which mini-batches need not run again, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daskbatch.errors import SegmentDamaged
+from daskbatch.store.payloads import Payloads
+from daskbatch.store.replay import Replay
+from daskbatch.store.segments import read_index
+from daskbatch.types import OPEN_END, Chunk, MiniBatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Settled", "damaged_chunks"]
+
+Key = tuple[int, int]
+_SKIPPED_AT_ONCE = 65536  # keys that are Python numbers at a time
+
+
+class Settled:
+    """What a replay and the segments that it names say.
+
+    Parameters
+    ----------
+    folder : Path
+        The segments.
+    found : Replay
+    """
+
+    damaged: list[Chunk]
+    """Chunks whose index is not the one that was committed: they do not count."""
+    chunks: list[Chunk]
+    """Those that count."""
+    short: dict[Key, dict[str, Any]]
+    """Entries of mini-batches that succeeded but returned too little."""
+    failed: dict[Key, dict[str, Any]]
+    """Entries of those that finally failed."""
+
+    def __init__(self, folder: Path, found: Replay) -> None:
+        try:
+            self.damaged, self.chunks = [], found.chunks
+            self.records = Payloads(folder, self.chunks, facts=True).records
+        except SegmentDamaged:
+            self.damaged = _without_index(folder, found.chunks)
+            lost = set(self.damaged)
+            self.chunks = [chunk for chunk in found.chunks if chunk not in lost]
+            self.records = Payloads(folder, self.chunks, facts=True).records
+        self._tries = found.tries
+        # It may be the end of a stream that is damaged: then streams are read on after what is left.
+        self._streams = set() if self.damaged else set(found.streams)
+        done = self._done = _keys(self.records)
+        self.short, self.failed = {}, {}
+        for key, line in found.failed.items():
+            entry = line["entry"]
+            if "missing" not in entry:
+                self.failed[key] = entry
+                if entry.get("rest_of_file"):
+                    self._streams.add(key[0])
+            elif _holds(done, key):  # else it was noted, and its result did not get as far
+                self.short[key] = entry
+        self._settled = _with(done, self.failed)
+
+    def __len__(self) -> int:
+        return len(self._settled)
+
+    def remaining(
+        self, batches: Iterator[MiniBatch], pass_over: Callable[[MiniBatch], None] = lambda _: None
+    ) -> Iterator[MiniBatch]:
+        """What is left of a plan.
+
+        Parameters
+        ----------
+        batches : iterator of MiniBatch
+            The whole plan, in its order.
+        pass_over : callable
+            Told each that is left out.
+        """
+        settled = self._numbers()
+        next_done = next(settled, -1)
+        for batch in batches:
+            if batch.stop == OPEN_END:
+                yield from self._rest_of_stream(batch, pass_over)
+                continue
+            number = batch.file << 32 | batch.index
+            while 0 <= next_done < number:
+                next_done = next(settled, -1)
+            if next_done == number:
+                pass_over(batch)
+            else:
+                yield batch
+
+    def _numbers(self) -> Iterator[int]:
+        for start in range(0, len(self._settled), _SKIPPED_AT_ONCE):
+            yield from self._settled[start : start + _SKIPPED_AT_ONCE].tolist()
+
+    def outcome(self, key: Key) -> bool | None:
+        """Of one that is settled: True (succeeded), False (failed), None (no record in it)."""
+        if key in self.failed:
+            return False
+        place = int(self._done.searchsorted(_number(key)))
+        return True if self.records["items"][place] else None
+
+    def _rest_of_stream(self, batch: MiniBatch, pass_over: Callable[[MiniBatch], None]) -> Iterator[MiniBatch]:
+        """Gaps one by one, then what follows the last that is settled, unless the stream has ended there."""
+        begin, end = self._settled.searchsorted([batch.file << 32, batch.file + 1 << 32])
+        known = set((self._settled[begin:end] & 0xFFFFFFFF).tolist())
+        top = max(known, default=-1) + 1
+        ended = batch.file in self._streams
+        if ended:  # what was only tried may be its last
+            top = max([top, *(index + 1 for file, index in self._tries if file == batch.file)])
+        for index in range(batch.index, top):
+            one = batch._replace(index=index, start=1)
+            if index in known:
+                pass_over(one)
+            else:
+                yield one
+        if not ended:
+            yield batch._replace(index=top)
+
+
+def damaged_chunks(folder: Path, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Chunks of which any byte is not the one that was committed. Reads them all."""
+    return [chunk for chunk in chunks if not _is_whole(folder, chunk)]
+
+
+def _is_whole(folder: Path, chunk: Chunk) -> bool:
+    try:
+        for _ in Payloads(folder, [chunk]).pieces():
+            pass
+    except SegmentDamaged:
+        return False
+    return True
+
+
+def _without_index(folder: Path, chunks: Sequence[Chunk]) -> list[Chunk]:
+    lost = []
+    for chunk in chunks:
+        try:
+            read_index(folder, chunk)
+        except SegmentDamaged:
+            lost.append(chunk)
+    return lost
+
+
+def _number(key: Key) -> np.uint64:
+    import numpy as np
+
+    return np.uint64(key[0] << 32 | key[1])
+
+
+def _keys(records: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    import numpy as np
+
+    keys: npt.NDArray[np.uint64] = records["file"].astype(np.uint64) << np.uint64(32) | records["index"]
+    return keys
+
+
+def _holds(keys: npt.NDArray[np.uint64], key: Key) -> bool:
+    place = int(keys.searchsorted(_number(key)))
+    return place < len(keys) and bool(keys[place] == _number(key))
+
+
+def _with(keys: npt.NDArray[np.uint64], more: dict[Key, Any]) -> npt.NDArray[np.uint64]:
+    import numpy as np
+
+    if not more:
+        return keys
+    return np.sort(np.concatenate([keys, np.array([_number(key) for key in more], np.uint64)]))

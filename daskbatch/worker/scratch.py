@@ -1,0 +1,64 @@
+"""The scratch folder of one run on one Dask worker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["Scratch"]
+
+
+class Scratch:
+    """A folder that is made for the first runner and removed with the last.
+
+    A worker that is killed removes nothing: then the supervisors of its runners do.
+
+    Parameters
+    ----------
+    processes : iterable of str
+        Names of the slots; each gets a working folder.
+    pickled : bytes or None
+        The user's object, for the runners to load.
+
+    Raises
+    ------
+    OSError
+        No folder can be made there.
+    """
+
+    def __init__(self, processes: Iterable[str], pickled: bytes | None) -> None:
+        self.path = tempfile.mkdtemp(prefix="daskbatch-")
+        os.rmdir(self.path)  # one could be made; until there is a runner, nobody would remove it after a kill
+        self._processes = tuple(processes)
+        self._pickled = pickled
+        self._lock = threading.Lock()
+        self._made = False
+
+    def working(self, process: str) -> str:
+        """Working folder of a slot."""
+        return os.path.join(self.path, process)
+
+    @property
+    def pickle(self) -> str | None:
+        """Where the user's object lies, if there is one."""
+        return None if self._pickled is None else os.path.join(self.path, "entry.pickle")
+
+    def make(self) -> None:
+        """Make it, unless that was done. Any thread."""
+        with self._lock:
+            if self._made:
+                return
+            os.mkdir(self.path, 0o700)
+            for process in self._processes:
+                os.mkdir(self.working(process))
+            if self.pickle is not None and self._pickled is not None:
+                Path(self.pickle).write_bytes(self._pickled)
+            self._made = True
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""Each process of a local run is killed (SIGKILL) at each step; the result is that of a run without deaths.
+
+The names of these tests are the fault table. When the client dies the whole run does, and the same command is given
+again. The death of a runner or of its supervisor costs a mini-batch one try, and the run goes on by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from deaths import Death, paused_at
+from lives import kill
+from results import KINDS, Undisturbed, check, window
+
+SIDES = ("before", "after")
+RUNNERS = ("read", "run", "result.send")
+"""Steps of the runner, of which there are many; the third time is in the middle of the work."""
+NUMBERS = {"segment.write": 2, "segment.sync": 2, "report": 2, "ledger.append": 3, "ledger.sync": 3}
+ENGINES = ("plan", "run_json.write", "epoch.begin", *NUMBERS, "summary.write", "segments.drop")
+"""Steps of the client, which is engine and Dask worker in one here."""
+COMBINES = ("combine.write", "combine.publish")
+"""The first time is for the list of mini-batches in the logs, the second for the result."""
+
+
+def deaths() -> list[Death]:
+    """All that are tested; the kinds of input take turns."""
+    found = [
+        Death("client", f"{step}.{side}", KINDS[turn % 2], NUMBERS.get(step, 1))
+        for step in ENGINES
+        for turn, side in enumerate(SIDES)
+    ]
+    found += [Death("client", f"{step}.{side}", "table", 2) for step in COMBINES for side in SIDES]
+    found += [Death("client", f"run.{side}", kind, 3, paused=True) for side in SIDES for kind in KINDS]
+    found += [Death("runner", f"{step}.{side}", "files", 3) for step in RUNNERS for side in SIDES]
+    found += [Death("supervisor", f"{step}.{side}", "table", 3, paused=True) for step in RUNNERS for side in SIDES]
+    return [
+        *found,
+        Death("runner", "run.after", "stream", 3),
+        Death("supervisor", "run.after", "stream", 3, paused=True),
+    ]
+
+
+@pytest.mark.parametrize("death", deaths(), ids=str)
+def test_every_way_to_die(
+    death: Death, tmp_path: Path, undisturbed: Callable[[str], Undisturbed],
+    descendants: Callable[[], list[psutil.Process]],
+) -> None:  # fmt: skip
+    # Given a run in which somebody dies
+    expected, points = undisturbed(death.kind), tmp_path / "points"
+    command = expected.command(tmp_path, environment=death.environment(points))
+
+    def watch(process: subprocess.Popen[bytes]) -> None:
+        if death.paused and not command.codes:
+            runner = paused_at(points, death.point, process)
+            kill(runner.ppid if death.victim == "supervisor" else process.pid)
+            runner.go()
+
+    # When the command is given until it ends by itself
+    codes = command.again_and_again(watch)
+    # Then it died once, or not at all
+    assert death.has_come(points)
+    assert codes == ([-signal.SIGKILL, 0] if death.victim == "client" else [0]), command.said()
+    # and no process is left, and the result is there, as if nobody had died
+    assert descendants() == []
+    check(tmp_path, expected, again=window(expected) if death.victim == "client" else 1)
