@@ -11,11 +11,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from daskbatch.api.again import cancel, resume, retry_failed, status
+    from daskbatch.api.compute import AmlCompute, ComputeTarget
+    from daskbatch.api.conda import CondaDependencies
+    from daskbatch.api.consumption import DatasetConsumptionConfig
+    from daskbatch.api.data_path import DataPath
+    from daskbatch.api.data_types import DataType, PromoteHeadersBehavior
     from daskbatch.api.dataset import FileDataset, TabularDataset
+    from daskbatch.api.dataset_factory import Dataset
+    from daskbatch.api.datastore import Datastore
+    from daskbatch.api.environment import Environment
+    from daskbatch.api.ignored import IgnoredWarning
+    from daskbatch.api.model import Model
+    from daskbatch.api.outputs import OutputFileDatasetConfig, PipelineData
+    from daskbatch.api.parameters import PipelineParameter
     from daskbatch.api.run import Run, run
     from daskbatch.api.trial import TryResult, try_
+    from daskbatch.api.workspace import Workspace
     from daskbatch.engine.status import RunStatus
     from daskbatch.errors import (
+        ComputeTargetException,
         DaskbatchError,
         EntryScriptError,
         InitFailed,
@@ -23,12 +37,14 @@ if TYPE_CHECKING:
         MiniBatchError,
         MultiLineText,
         NoResult,
+        NotFound,
         OutputInUse,
         ResultError,
         RunCanceled,
         RunChanged,
         RunFailed,
         SchemaError,
+        ScriptChanged,
         SegmentDamaged,
         TakenOver,
         ThresholdExceeded,
@@ -37,16 +53,33 @@ if TYPE_CHECKING:
     from daskbatch.worker.entry import EntryScript
 
 __all__ = [
+    "AmlCompute",
+    "ComputeTarget",
+    "ComputeTargetException",
+    "CondaDependencies",
     "DaskbatchError",
+    "DataPath",
+    "DataType",
+    "Dataset",
+    "DatasetConsumptionConfig",
+    "Datastore",
     "EntryScript",
     "EntryScriptError",
+    "Environment",
     "FileDataset",
+    "IgnoredWarning",
     "InitFailed",
     "InputError",
     "MiniBatchError",
+    "Model",
     "MultiLineText",
     "NoResult",
+    "NotFound",
+    "OutputFileDatasetConfig",
     "OutputInUse",
+    "PipelineData",
+    "PipelineParameter",
+    "PromoteHeadersBehavior",
     "ResultError",
     "Run",
     "RunCanceled",
@@ -54,12 +87,14 @@ __all__ = [
     "RunFailed",
     "RunStatus",
     "SchemaError",
+    "ScriptChanged",
     "SegmentDamaged",
     "TabularDataset",
     "TakenOver",
     "ThresholdExceeded",
     "TryResult",
     "UsageError",
+    "Workspace",
     "__version__",
     "cancel",
     "resume",
@@ -72,12 +107,28 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AmlCompute": "daskbatch.api.compute",
+    "ComputeTarget": "daskbatch.api.compute",
+    "CondaDependencies": "daskbatch.api.conda",
+    "DataPath": "daskbatch.api.data_path",
+    "DataType": "daskbatch.api.data_types",
+    "Dataset": "daskbatch.api.dataset_factory",
+    "DatasetConsumptionConfig": "daskbatch.api.consumption",
+    "Datastore": "daskbatch.api.datastore",
     "EntryScript": "daskbatch.worker.entry",
+    "Environment": "daskbatch.api.environment",
     "FileDataset": "daskbatch.api.dataset",
+    "IgnoredWarning": "daskbatch.api.ignored",
+    "Model": "daskbatch.api.model",
+    "OutputFileDatasetConfig": "daskbatch.api.outputs",
+    "PipelineData": "daskbatch.api.outputs",
+    "PipelineParameter": "daskbatch.api.parameters",
+    "PromoteHeadersBehavior": "daskbatch.api.data_types",
     "Run": "daskbatch.api.run",
     "RunStatus": "daskbatch.engine.status",
     "TabularDataset": "daskbatch.api.dataset",
     "TryResult": "daskbatch.api.trial",
+    "Workspace": "daskbatch.api.workspace",
     "cancel": "daskbatch.api.again",
     "resume": "daskbatch.api.again",
     "retry_failed": "daskbatch.api.again",

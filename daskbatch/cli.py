@@ -260,6 +260,20 @@ def try_command(ctx: click.Context, /, entry: str, inputs: tuple[str, ...], mini
     return COMPLETED
 
 
+@cli.command("init")
+@click.argument("folder", default=".")
+@click.option("--name", help="Name of the workspace.  [default: that of the folder]")
+def init_command(folder: str, name: str | None) -> None:
+    """Make a workspace: write FOLDER/config.json. What is registered lies in FOLDER/workspace.
+
+    FOLDER is the current folder unless it is given, and is made where it is missing.
+    """
+    from daskbatch.api.workspace import Workspace
+
+    made = Workspace.create(name or os.path.basename(os.path.abspath(folder)), folder)
+    click.echo(f"Made the workspace {made.name!r}: {made.root / 'config.json'}")
+
+
 @cli.command("version")
 def version_command() -> None:
     """Print the versions of daskbatch, of Python and of what it stands on."""

@@ -58,6 +58,13 @@ OPTIONS = (
         default="by a sample of the data",
         multiple=True,
     ),
+    Option("include_path", "", "Rows of tables get a column Path in front, with their file's path."),
+    Option(
+        "partition_format",
+        "FORMAT",
+        "What paths say, such as '/{store}/{day:yyyy-MM-dd}/*.csv': its keys become columns of a table's rows.",
+        default="none",
+    ),
     Option(
         "output_action",
         "append_row|summary_only",
@@ -126,6 +133,17 @@ OPTIONS = (
         "Environment variable of the processes that run your code. Can be given several times.",
         default="none",
         multiple=True,
+    ),
+    Option(
+        "python",
+        "PATH",
+        "Python interpreter, 3.9 or later, of the processes that run your code, such as venv/bin/python.",
+        default="that of the workers",
+    ),
+    Option(
+        "tensorflow1",
+        "",
+        "For scripts of TensorFlow 1: where version 2 is installed, 'import tensorflow' is its tensorflow.compat.v1.",
     ),
     Option("logging_level", "|".join(LOGGING_LEVELS), "How much the logs tell."),
     Option(

@@ -15,6 +15,7 @@ from distributed import Client, LocalCluster, Scheduler, Worker, WorkerPlugin
 from distributed.deploy.subprocess import SubprocessCluster
 from distributed.security import Security
 
+from daskbatch.cluster_orphan import Nanny, nanny_options, scheduler_options
 from daskbatch.errors import UsageError
 from daskbatch.spec import RunSpec
 
@@ -130,7 +131,8 @@ def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
 def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
     """Scheduler and workers as processes on loopback, over TLS with credentials that live as long as they do.
 
-    Their HTTP servers, which speak no TLS, are stopped unless a dashboard is asked for.
+    Their HTTP servers, which speak no TLS, are stopped unless a dashboard is asked for. If this process is killed
+    they end too, and the credentials go.
 
     Subprocesses and not `multiprocessing`: a user's script needs no ``__main__`` guard.
     """
@@ -143,8 +145,9 @@ def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
                 threads_per_worker=1,
                 security=security,
                 dashboard_address="127.0.0.1:0",
-                worker_kwargs={"dashboard_address": "127.0.0.1:0"},
-                scheduler_kwargs={"protocol": "tls://"},
+                worker_class=f"{Nanny.__module__}.{Nanny.__qualname__}",
+                worker_kwargs={"dashboard_address": "127.0.0.1:0", **nanny_options(folder)},
+                scheduler_kwargs={"protocol": "tls://", **scheduler_options(folder)},
                 silence_logs=_QUIET,
             )
         with cluster, Client(cluster, security=security, set_as_default=False) as client:

@@ -6,8 +6,11 @@
     ├── UsageError              an option, script or output folder is wrong; nothing was started
     │   ├── InputError          the input is missing, empty or unreadable; nothing was started
     │   ├── EntryScriptError    the entry script cannot be used; nothing was started
+    │   │   └── ScriptChanged   it has changed since the run began
     │   ├── OutputInUse         another run is going on in the output folder
-    │   └── RunChanged          the output folder holds a run of another script, option or input
+    │   ├── RunChanged          the output folder holds a run of another script, option or input
+    │   └── NotFound            a workspace holds nothing of that name; a KeyError too
+    │       └── ComputeTargetException   that is a compute target's name
     ├── RunFailed               the run ended without a complete result
     │   ├── InitFailed          init() failed on so many slots that the run stopped
     │   ├── ThresholdExceeded   more items or mini-batches failed than allowed
@@ -28,6 +31,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ComputeTargetException",
     "DaskbatchError",
     "EntryScriptError",
     "InitFailed",
@@ -35,12 +39,14 @@ __all__ = [
     "MiniBatchError",
     "MultiLineText",
     "NoResult",
+    "NotFound",
     "OutputInUse",
     "ResultError",
     "RunCanceled",
     "RunChanged",
     "RunFailed",
     "SchemaError",
+    "ScriptChanged",
     "SegmentDamaged",
     "TakenOver",
     "ThresholdExceeded",
@@ -68,12 +74,27 @@ class EntryScriptError(UsageError):
     """Raised when the entry script has a syntax error or no ``run``, before anything starts."""
 
 
+class ScriptChanged(EntryScriptError):
+    """Raised where a process starts and the entry script is not the one that the run was planned with."""
+
+
 class OutputInUse(UsageError):
     """Raised when another engine is at work in the output folder."""
 
 
 class RunChanged(UsageError):
     """Raised when the output folder holds a run of another script, option or input: neither resumed nor reused."""
+
+
+class NotFound(UsageError, KeyError):
+    """Raised when a workspace holds nothing of that name or version."""
+
+    def __str__(self) -> str:  # KeyError's own puts the message in quotes
+        return str(self.args[0]) if self.args else ""
+
+
+class ComputeTargetException(NotFound):
+    """Raised when a workspace has no compute target of that name."""
 
 
 class RunFailed(DaskbatchError):

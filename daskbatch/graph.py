@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from daskbatch.errors import InputError
 from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.spec import InputSpec
 from daskbatch.store.inputs import TableReader, to_frame
+from daskbatch.store.inputs_path import PathColumns
 from daskbatch.store.inputs_types import arrow_type
 from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
@@ -52,7 +54,8 @@ def as_bag(spec: InputSpec) -> Any:
 
 def meta_frame(table: TableFormat) -> pd.DataFrame:
     """A frame without rows, of the dtypes that every mini-batch has."""
-    return to_frame(TableReader(table).marked(_no_rows(table)))
+    by_path = PathColumns(table)
+    return to_frame(TableReader(table).marked(_no_rows((*by_path.front, *table.columns, *by_path.behind))))
 
 
 def _planned(spec: InputSpec) -> tuple[Plan, list[MiniBatch]]:
@@ -61,10 +64,10 @@ def _planned(spec: InputSpec) -> tuple[Plan, list[MiniBatch]]:
         return plan, list(read_plan(plan))
 
 
-def _no_rows(table: TableFormat) -> Any:
+def _no_rows(columns: Iterable[tuple[str, str]]) -> Any:
     import pyarrow as pa
 
-    return pa.schema([(name, arrow_type(kind)) for name, kind in table.columns]).empty_table()
+    return pa.schema([(name, arrow_type(kind)) for name, kind in columns]).empty_table()
 
 
 def _partition(mini_batch: MiniBatch, table: TableFormat) -> pd.DataFrame:

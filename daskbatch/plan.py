@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,8 +22,10 @@ from daskbatch.plan_inputs import Entry, Tally
 from daskbatch.plan_record import Plan
 from daskbatch.spec import DEFAULT_BYTES, DEFAULT_FILES, InputSpec
 from daskbatch.store.footers import ParquetSchema, count_cuts
+from daskbatch.store.inputs_path import PathColumns
 from daskbatch.store.inputs_text import is_scanned, is_stream
 from daskbatch.store.listing import list_files
+from daskbatch.store.partition_format import PartitionFormat, parse_format
 from daskbatch.types import MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = ["Plan", "make_plan", "read_plan"]
@@ -47,6 +50,8 @@ def make_plan(spec: InputSpec, path: Path) -> Plan:
         Where the input is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
     chosen = choose_format(spec, list_files(spec.paths))
+    if spec.partition_format is not None:
+        chosen = replace(chosen, paths=_of_format(chosen.paths, parse_format(spec.partition_format)))
     size = _fitting_size(spec.mini_batch_size, chosen.name)
     try:
         _refuse_unfit_options(spec, chosen.name)
@@ -100,6 +105,7 @@ def _refuse_unfit_options(spec: InputSpec, name: str) -> None:
         *((option, given, ("csv", "tsv")) for option, given in text),
         ("support_multi_line", spec.support_multi_line, ("csv", "tsv")),
         ("dtype", bool(spec.dtype), ("csv", "tsv", "jsonl", "parquet")),
+        ("include_path", spec.include_path, ("csv", "tsv", "jsonl", "parquet")),
     ):
         if given and name not in formats:
             raise InputError(
@@ -117,7 +123,16 @@ def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableForma
         encoding=spec.encoding,
         multi_line=spec.support_multi_line,
         dtype=spec.dtype,
+        include_path=spec.include_path,
+        partition_format=spec.partition_format or "",
     )
+
+
+def _of_format(paths: Iterator[bytes], form: PartitionFormat) -> Iterator[bytes]:
+    """The paths, as long as all are of the format."""
+    for path in paths:
+        form.values(os.fsdecode(path))
+        yield path
 
 
 def _plan_files(paths: Iterator[bytes], why: str, size: MiniBatchSize, path: Path) -> Plan:
@@ -199,6 +214,7 @@ def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableForma
     if not sample.records and len(paths) == files:
         others = f", nor has any other of the {files} tables" if files > 1 else ""
         raise InputError(f"inputs: {paths[0]} has no rows{others}. Next: check the path.")
+    PathColumns(table).refuse_taken((name for name, _ in sample.columns), sample.schema_from)
     return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
 
 
@@ -219,6 +235,7 @@ def _plan_parquet(paths: Iterator[bytes], why: str, table: TableFormat, path: Pa
     if not rows:
         raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
     table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
+    PathColumns(table).refuse_taken((name for name, _ in table.columns), schema.first)
     description = _describe(files, "parquet", input_bytes, why, table.size)
     return Plan(
         path, "parquet", table, table.size, files, count, count, input_bytes, description, tuple(skipped),

@@ -1,7 +1,7 @@
-"""What an input is like: its files, their sizes and modification times, and one digest over them all.
+"""What an input is like: its files, their sizes and modification times, one digest over them all, and what is new.
 
-Nothing is opened and nothing is written here, so that a run which is repeated learns cheaply whether its input is
-still the same.
+No file of the input is opened and nothing is written here, so that a run which is repeated learns cheaply whether its
+input is still the same.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
+from pathlib import Path
 
 from daskbatch.errors import InputError
-from daskbatch.plan_format import choose_format
+from daskbatch.plan_cuts import read_lines
+from daskbatch.plan_format import Chosen, choose_format
 from daskbatch.spec import InputSpec
 from daskbatch.store.listing import list_files
 
-__all__ = ["Entry", "InputState", "Tally", "list_entries", "state_of_inputs"]
+__all__ = ["Entry", "InputState", "Tally", "difference_of_inputs", "state_of_inputs"]
 
 Entry = tuple[str, int, int]
 """Path, size in bytes, modification time in nanoseconds."""
 
 _AT_ONCE = 4096
 """Entries that are digested at once."""
+
+_UNMATCHED = 100_000
+"""Entries that are remembered while two listings are compared: 30 MB or so."""
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -86,18 +91,133 @@ def state_of_inputs(spec: InputSpec) -> InputState:
         Where the input is missing, empty, of mixed formats, or cannot be looked at.
     """
     tally = Tally()
-    for _ in tally.chunks(choose_format(spec, list_files(spec.paths)).paths):
+    for _ in tally.chunks(_chosen(spec).paths):
         pass
     return tally.state()
 
 
-def list_entries(spec: InputSpec) -> Iterable[Entry]:
-    """The files of the input as they are now, in order.
+def _chosen(spec: InputSpec) -> Chosen:
+    return choose_format(spec, list_files(spec.paths))
+
+
+def difference_of_inputs(plan_path: Path, spec: InputSpec, shown: int = 5) -> list[str]:
+    """How the input differs from what a plan file tells of it, for people, where the digests say that it does.
+
+    Both are read in step, and neither is kept.
+
+    Parameters
+    ----------
+    plan_path
+        The plan file.
+    spec
+        The input, to be listed as it is now.
+    shown
+        Files to name at most.
+
+    Returns
+    -------
+    list of str
+        A line for each file that is named, and one for the rest. Where none differs, what else it can be. Empty where
+        the plan file is gone or damaged.
 
     Raises
     ------
     InputError
-        As `state_of_inputs`, on the way.
+        As `state_of_inputs`.
     """
-    for entries, _ in Tally().chunks(choose_format(spec, list_files(spec.paths)).paths):
-        yield from entries
+    chosen = _chosen(spec)
+    tables = chosen.name != "files"
+    empty: set[str] = set()
+    found = _Differences(shown)
+    try:
+        planned = ((path, size, mtime_ns) for path, size, mtime_ns, *_ in read_lines(str(plan_path)))
+        for before, now in zip_longest(planned, _full(chosen.paths, empty if tables else None)):
+            found.compare(before, now)
+    except (OSError, ValueError):
+        return []
+    lines = list(islice(found.lines(empty), shown))
+    if found.too_many:
+        return [f"{found.planned:,} files when the run was planned, {found.listed:,} now, and most in other places"]
+    if found.count > len(lines):
+        lines.append(f"and {found.count - len(lines):,} more")
+    if lines:
+        return lines
+    if found.moved:
+        return ["the files are the same, in another order"]
+    return ["tables of zero bytes are new, gone or written again"] if tables else []
+
+
+def _full(paths: Iterator[bytes], empty: set[str] | None) -> Iterator[Entry]:
+    """The files as they are now. A plan has no tables of zero bytes: their names go to `empty`."""
+    for entries, _ in Tally().chunks(paths):
+        for entry in entries:
+            if entry[1] or empty is None:
+                yield entry
+            else:
+                empty.add(entry[0])
+
+
+class _Differences:
+    """Takes the entries of a plan and of a listing pair by pair; remembers those that have not met their like yet.
+
+    Both have the same order as a rule: then these are as many as there are additions and removals.
+    """
+
+    def __init__(self, shown: int) -> None:
+        self.planned = self.listed = 0
+        self.moved = False
+        self.too_many = False
+        self._shown = shown
+        self._gone: dict[str, Entry] = {}
+        self._new: dict[str, Entry] = {}
+        self._changed: list[str] = []
+        self._changed_count = 0
+
+    def compare(self, before: Entry | None, now: Entry | None) -> None:
+        """Take one of each; None after the last."""
+        self.planned += before is not None
+        self.listed += now is not None
+        if before is not None and now is not None and before[0] == now[0]:
+            self._match(before, now)
+            return
+        self.moved = True
+        if self.too_many:
+            return
+        if before is not None:
+            self._meet(before, self._new, self._gone)
+        if now is not None:
+            self._meet(now, self._gone, self._new)
+        if len(self._gone) + len(self._new) > _UNMATCHED:
+            self.too_many = True
+            self._gone, self._new = {}, {}
+
+    def _meet(self, entry: Entry, others: dict[str, Entry], own: dict[str, Entry]) -> None:
+        other = others.pop(entry[0], None)
+        if other is None:
+            own[entry[0]] = entry
+        else:
+            self._match(*((entry, other) if own is self._gone else (other, entry)))
+
+    def _match(self, before: Entry, now: Entry) -> None:
+        if before == now:
+            return
+        self._changed_count += 1
+        if self._changed_count <= self._shown:
+            self._changed.append(_change(now[0], before[1], now[1]))
+
+    @property
+    def count(self) -> int:
+        """Files that differ."""
+        return self._changed_count + len(self._gone) + len(self._new)
+
+    def lines(self, empty: Collection[str]) -> Iterator[str]:
+        """What is different of each; `empty`: the names of tables that are there and have no content."""
+        yield from self._changed
+        for path, size, _ in self._gone.values():
+            yield _change(path, size, 0) if path in empty else f"{path}: gone"
+        for path in self._new:
+            yield f"{path}: new"
+
+
+def _change(path: str, before: int, now: int) -> str:
+    return f"{path}: written again" if before == now else f"{path}: changed ({before:,} bytes, now {now:,})"

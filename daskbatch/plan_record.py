@@ -46,7 +46,7 @@ class Plan:
         """JSON values alone. Where the plan file lies is left out: a folder may move."""
         return {
             "format": self.format,
-            "table": None if self.table is None else self.table._asdict() | {"size": list(self.table.size)},
+            "table": None if self.table is None else _table_json(self.table),
             "size": list(self.size),
             "files": self.files,
             "mini_batches": self.mini_batches,
@@ -56,6 +56,11 @@ class Plan:
             "skipped": list(self.skipped),
             "inputs": None if self.inputs is None else asdict(self.inputs),
         }
+
+
+def _table_json(table: TableFormat) -> dict[str, Any]:
+    pairs = {name: [list(pair) for pair in getattr(table, name)] for name in ("columns", "dtype")}
+    return {**table._asdict(), **pairs, "size": list(table.size)}
 
 
 def plan_from_json(values: Mapping[str, Any], path: Path) -> Plan:

@@ -17,6 +17,7 @@ _FIRST_KNOWN = 10_000  # keys kept in case most of the first ranges hold no reco
 _ROWS_PER_SLOT_LEFT = 3
 _UNMEASURED_ROW = 32
 _LONGEST_ROW = 10_000
+_KILLED_BY_CHANCE = 2  # times that a process may be killed while it starts: by the kernel for want of memory, say
 _LEAST_EVIDENCE = 3  # mini-batches
 _UNLIKELY = 1e-6
 
@@ -128,9 +129,17 @@ class InitGate:
     """It has succeeded somewhere."""
     failures: dict[str, int] = field(default_factory=dict)
     """Slot to how often it failed there."""
+    killed: dict[str, int] = field(default_factory=dict)
+    """Slot to how often its process was killed there, nobody knows by whom."""
 
-    def failed(self, slot: str, slots: int) -> str:
+    def failed(self, slot: str, slots: int, killed: bool = False) -> str:
         """It has failed on `slot`, one of `slots`.
+
+        Parameters
+        ----------
+        killed : bool
+            The process was killed meanwhile, nobody knows by whom: it may not be the script's fault, and is passed
+            over twice.
 
         Returns
         -------
@@ -138,6 +147,10 @@ class InitGate:
             ``"stop"``: two slots (all if fewer) have failed and none has succeeded. ``"leave out"``: it succeeds
             elsewhere, and this slot has had its second chance. Else ``"go on"``.
         """
+        if killed:
+            self.killed[slot] = self.killed.get(slot, 0) + 1
+            if self.killed[slot] <= _KILLED_BY_CHANCE:
+                return "go on"
         self.failures[slot] = self.failures.get(slot, 0) + 1
         if self.succeeded:
             return "leave out" if self.failures[slot] > 1 else "go on"

@@ -46,6 +46,10 @@ class InputSpec:
     support_multi_line: bool = False
     dtype: tuple[tuple[str, str], ...] = ()
     """(column, type name) pairs as the user gave them."""
+    include_path: bool = False
+    """A table's rows have a column ``Path``."""
+    partition_format: str | None = None
+    """What paths say, for `daskbatch.store.partition_format`; its keys are columns of a table's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,10 @@ class RunSpec:
     """None: the usable cores."""
     arguments: tuple[str, ...] = ()
     environment_variables: tuple[tuple[str, str], ...] = ()
+    python: str | None = None
+    """Absolute path of the runners' interpreter; None: the workers' own."""
+    tensorflow1: bool = False
+    """In runners, ``import tensorflow`` gives TensorFlow 1's names where version 2 is installed."""
     logging_level: str = "INFO"
     compute: str = "local"
     """``"local"`` or ``"serial"``."""

@@ -98,6 +98,10 @@ class TableFormat(NamedTuple):
     """(name, type) pairs that the user gave; they win over what the sample says."""
     schema_from: str = ""
     """The file that `columns` was first read from, for error messages."""
+    include_path: bool = False
+    """A column of the file's path comes before those of the file."""
+    partition_format: str = ""
+    """The keys of this format of paths come behind the columns of the file; empty: none."""
 
 
 class Record(NamedTuple):

@@ -25,7 +25,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").rglob("*.py")])
 
 MAX_LINES = 350
-RUNNER_SIDE = ("daskbatch.worker.child", "daskbatch.worker.script", "daskbatch.store.inputs")
+RUNNER_SIDE = (
+    "daskbatch.worker.child",
+    "daskbatch.worker.script",
+    "daskbatch.worker.shim_core",
+    "daskbatch.store.inputs",
+)
 """Roots of what runs in the runner's interpreter, which may be Python 3.9."""
 
 LAZY_EXTRAS = {"IPython", "ipywidgets"}
@@ -168,7 +173,8 @@ def test_every_imported_package_is_required() -> None:
     distributions = packages_distributions()
     names = {name.split(".")[0] for path in MODULES for name in imported(path)} - {"daskbatch", ""}
     third_party = {name for name in names if name not in sys.stdlib_module_names} - LAZY_EXTRAS
-    allowed = required("options", "install_requires") | {"fsspec", "tornado"}  # s3fs and distributed choose these
+    of_others = {"fsspec", "packaging", "pyyaml", "tornado"}  # s3fs, dask and distributed choose these
+    allowed = required("options", "install_requires") | of_others
     for name in third_party:
         owners = {owner.lower().replace("_", "-") for owner in distributions.get(name, [name])}
         assert owners & allowed, f"daskbatch imports {name}, which setup.cfg does not require"

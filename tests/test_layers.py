@@ -22,6 +22,7 @@ LAYERS = (
     "engine",
     "policy",
     "cluster",
+    "environments",
     "graph",
     "plan",
     "options",
@@ -33,6 +34,8 @@ LAYERS = (
     "types",
     "errors",
     "failpoints",
+    "layout",
+    "nearest",
 )
 """Top to bottom. A name stands for the module, its package, and modules called ``name_...``."""
 
@@ -42,7 +45,15 @@ FORBIDDEN = (
     ("daskbatch.worker.plugin", "daskbatch.worker.child", "user code's side is never in the Dask process"),
 )
 
-ONLY = {"daskbatch.report": {"daskbatch.report", "daskbatch.events", "daskbatch.errors", "daskbatch.types"}}
+ONLY = {
+    "daskbatch.report": {
+        "daskbatch.report",
+        "daskbatch.events",
+        "daskbatch.errors",
+        "daskbatch.layout",
+        "daskbatch.types",
+    }
+}
 """Modules that may import these modules of daskbatch and no other."""
 
 NO_DASK = ("daskbatch.plan", "daskbatch.store", "daskbatch.policy", "daskbatch.worker.child", "daskbatch.worker.script")

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from daskbatch.api.dataset_base import Path, ReferencedDataset
 from daskbatch.errors import UsageError
 from daskbatch.options import INPUT_FORMATS
 from daskbatch.options.tables import column_types, separator_character, text_encoding
-from daskbatch.options.values import choice, local_path
+from daskbatch.options.values import choice
 from daskbatch.options.values import mini_batch_size as parsed_size
 from daskbatch.spec import InputSpec
 
 if TYPE_CHECKING:
     import dask.bag
     import dask.dataframe
+    import pandas as pd
+
+    from daskbatch.api.data_path import DataPath
+    from daskbatch.api.datastore import Datastore
 
 __all__ = ["FileDataset", "TabularDataset"]
 
-Path = str | os.PathLike[str]
-
-
-def _absolute(paths: object) -> tuple[str, ...]:
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if not isinstance(paths, Sequence) or not paths:
-        raise UsageError(f"paths must be a path, a glob or a list of them, got {paths!r}.")
-    return tuple(local_path("paths", path) for path in paths)
-
 
 @dataclass(frozen=True)
-class FileDataset:
+class FileDataset(ReferencedDataset):
     """Files, a list of paths for each mini-batch.
 
     Parameters
@@ -46,14 +40,29 @@ class FileDataset:
     dask.bag<from_sequence, npartitions=180>
     """
 
-    paths: Path | Sequence[Path]
+    paths: Path | Sequence[Path] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", _absolute(self.paths))
+        self._settle()
 
     def options(self) -> dict[str, Any]:
         """What this dataset says about how it is read, as options of ``daskbatch.run``."""
-        return {"input_format": "files"}
+        form = {} if self.partition_format is None else {"partition_format": self.partition_format}
+        return {"input_format": "files", **form}
+
+    def run_paths(self) -> tuple[str, ...]:
+        """What ``daskbatch.run`` takes as its inputs; the files themselves after `take` or `skip`.
+
+        Raises
+        ------
+        UsageError
+            A source cannot be read from here, or no file is left.
+        """
+        if not self.is_part:
+            return self.local_paths()
+        from daskbatch.api.dataset_files import listed
+
+        return tuple(listed(self))
 
     def spec(self, mini_batch_size: int | str | None = None) -> InputSpec:
         """The input in the planner's words.
@@ -64,7 +73,7 @@ class FileDataset:
             Files in a mini-batch; by default 10.
         """
         size = None if mini_batch_size is None else parsed_size(mini_batch_size)
-        return InputSpec(_absolute(self.paths), "files", size)
+        return InputSpec(self.run_paths(), "files", size, partition_format=self.partition_format)
 
     def to_dask(self, mini_batch_size: int | str | None = None) -> dask.bag.Bag:
         """A Dask bag: partition *i* holds one element, the list of paths of mini-batch *i*.
@@ -86,7 +95,7 @@ class FileDataset:
 
 
 @dataclass(frozen=True)
-class TabularDataset:
+class TabularDataset(ReferencedDataset):
     """Rows of tables, a pandas DataFrame for each mini-batch.
 
     Parameters
@@ -105,6 +114,10 @@ class TabularDataset:
         Quoted fields of csv may hold newlines. Costs one pass over the files when they are cut.
     dtype : mapping, optional
         Types of columns that shall not be guessed, such as ``{"id": "string"}``.
+    include_path : bool
+        Whether rows have a column ``Path`` in front, with their file's path.
+    infer_column_types : bool
+        False: columns of text without a `dtype` are strings.
 
     Examples
     --------
@@ -113,7 +126,7 @@ class TabularDataset:
 
     _FORMATS: ClassVar = tuple(name for name in INPUT_FORMATS if name != "files")
 
-    paths: Path | Sequence[Path]
+    paths: Path | Sequence[Path] = ()
     format: str = "auto"
     separator: str | None = None
     header: str = "first_row"
@@ -122,9 +135,14 @@ class TabularDataset:
     dtype: Mapping[str, object] | None = None
     collection: Any = field(default=None, repr=False, compare=False)
     """A Dask dataframe in place of paths; set by `from_dask`."""
+    include_path: bool = field(default=False, kw_only=True)
+    infer_column_types: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", () if self.collection is not None else _absolute(self.paths))
+        if self.collection is None:
+            self._settle()
+        else:
+            object.__setattr__(self, "paths", ())
         choice("format", self.format, self._FORMATS)
         choice("header", self.header, ("first_row", "none"))
 
@@ -158,9 +176,35 @@ class TabularDataset:
             "header": (self.header, "first_row"),
             "encoding": (self.encoding, "utf-8"),
             "support_multi_line": (self.support_multi_line, False),
-            "dtype": (self.dtype or None, None),
+            "dtype": (self._types() or None, None),
+            "include_path": (self.include_path, False),
+            "partition_format": (self.partition_format, None),
         }
         return {name: value for name, (value, default) in given.items() if value != default}
+
+    def run_paths(self) -> tuple[str, ...]:
+        """What ``daskbatch.run`` takes as its inputs.
+
+        Raises
+        ------
+        UsageError
+            A source cannot be read from here; or `take` or `skip` leaves rows out, which no path can say.
+        """
+        if self.is_part:
+            raise UsageError(
+                "A table after take() or skip() is no whole file, and runs read files. Next: write those rows down,"
+                " TabularDataset(dataset.download('folder')), or give it to a ParallelRunStep, which does so."
+            )
+        return () if self.collection is not None else self.local_paths()
+
+    def _types(self) -> Mapping[str, object]:
+        """`dtype`, for all columns where none is to be guessed."""
+        if self.infer_column_types or self.collection is not None:
+            return self.dtype or {}
+        from daskbatch.plan_rows import columns_of
+
+        named = replace(self, infer_column_types=True, taken=None, skipped=0)
+        return dict.fromkeys(columns_of(named.spec()), "string") | dict(self.dtype or {})
 
     def spec(self, mini_batch_size: int | str | None = None) -> InputSpec:
         """The input in the planner's words.
@@ -171,14 +215,16 @@ class TabularDataset:
             ``"1MB"``, bytes, or ``"5000rows"``; by default ``"1MB"``.
         """
         return InputSpec(
-            paths=() if self.collection is not None else _absolute(self.paths),
+            paths=self.run_paths(),
             input_format=choice("format", self.format, self._FORMATS),
             mini_batch_size=None if mini_batch_size is None else parsed_size(mini_batch_size),
             separator=None if self.separator is None else separator_character(self.separator),
             header=choice("header", self.header, ("first_row", "none")) == "first_row",
             encoding=text_encoding(self.encoding),
             support_multi_line=self.support_multi_line,
-            dtype=() if self.dtype is None else column_types(self.dtype),
+            dtype=column_types(self._types()),
+            include_path=self.include_path,
+            partition_format=self.partition_format,
         )
 
     def to_dask(self, mini_batch_size: int | str | None = None) -> dask.dataframe.DataFrame:
@@ -196,10 +242,64 @@ class TabularDataset:
         InputError
             Where the input is missing, empty, unreadable, or its files do not go together.
         """
-        if self.collection is not None:
+        if self.collection is not None and not self.is_part:
             frame: dask.dataframe.DataFrame = self.collection
             return frame
         from daskbatch.graph import as_dataframe
 
         made: dask.dataframe.DataFrame = as_dataframe(self.spec(mini_batch_size))
         return made
+
+    def to_pandas_dataframe(self, on_error: str = "fail", out_of_range_datetime: str = "fail") -> pd.DataFrame:
+        """All rows, as ``run()`` gets them, in one DataFrame.
+
+        Parameters
+        ----------
+        on_error, out_of_range_datetime : str
+            ``"null"`` or ``"fail"``. What does not fit its column is always an error here: its message ends with the
+            ``dtype`` that holds it.
+
+        Raises
+        ------
+        InputError, MiniBatchError, MultiLineText
+            The input is missing or its files do not go together; a value does not fit; quoted newlines.
+        """
+        for option, value in (("on_error", on_error), ("out_of_range_datetime", out_of_range_datetime)):
+            choice(option, value, ("null", "fail"))
+        from daskbatch.api.dataset_rows import to_pandas
+
+        return to_pandas(self)
+
+    def partition_by(
+        self,
+        partition_keys: Sequence[str],
+        target: DataPath | Datastore | tuple[Datastore, str] | Path,
+        name: str | None = None,
+        show_progress: bool = True,
+        partition_as_file_dataset: bool = False,
+    ) -> TabularDataset | FileDataset:
+        """Write the rows again, in a folder for each combination of the keys' values: ``store=7/brand=x/...``.
+
+        The keys become texts (or datetimes) of the paths, and columns behind the others.
+
+        Parameters
+        ----------
+        partition_keys : sequence of str
+            Names of columns.
+        target : DataPath, (Datastore, path), Datastore or path
+            A folder that is new or empty.
+        name : str, optional
+            To register the new dataset under, in the datastore's workspace.
+        show_progress : bool
+            No meaning.
+        partition_as_file_dataset : bool
+            Whether the new one is a FileDataset.
+
+        Raises
+        ------
+        UsageError
+            There is no such column, a value cannot be a folder's name, or the folder is not empty.
+        """
+        from daskbatch.api.dataset_partition import partition_by
+
+        return partition_by(self, partition_keys, target, name, partition_as_file_dataset)

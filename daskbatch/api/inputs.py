@@ -25,8 +25,9 @@ def resolve_inputs(inputs: object, options: RunOptions) -> tuple[Any, Any]:
             if given != value:
                 raise UsageError(f"{name}={given!r} differs from the dataset's own {name}={value!r}. Leave one out.")
             options[name] = value  # type: ignore[literal-required]
+        paths = inputs.run_paths()
         collection = getattr(inputs, "collection", None)
-        return (None, collection) if collection is not None else (inputs.paths, None)
+        return (None, collection) if collection is not None else (paths, None)
     if inputs is None or (hasattr(inputs, "columns") and not hasattr(inputs, "__dask_graph__")):
         got = "None" if inputs is None else "a pandas dataframe"
         raise UsageError(

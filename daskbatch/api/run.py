@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
+from daskbatch.layout import FAILED_ITEMS, RUN_SUMMARY
 from daskbatch.options import check_output, make_spec
 from daskbatch.options.names import RunOptions
 from daskbatch.report import default_listeners
-from daskbatch.report.summary import FAILED_ITEMS, RUN_SUMMARY
 from daskbatch.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -150,6 +150,11 @@ def run(
         separator, header, encoding, support_multi_line, dtype
             How text tables are read: one character; ``"first_row"`` or ``"none"``; a codec; whether quoted fields may
             hold newlines; ``{"column": "int64"}``.
+        include_path : bool
+            Rows of tables get a column ``Path`` in front, with their file's path.
+        partition_format : str
+            What the end of each path says, such as ``"/{store}/{day:yyyy-MM-dd}/*.csv"``. Its keys become columns
+            behind those of a table: strings, or datetimes where a pattern is given.
         output_action : str
             ``"append_row"`` (all results into one file) or ``"summary_only"``.
         append_row_file_name : str
@@ -171,6 +176,12 @@ def run(
             What the script finds in ``sys.argv``.
         environment_variables : mapping
             Set in the runners.
+        python : path
+            Another interpreter for the processes that run `entry`, 3.9 or later, such as a virtual environment's. It
+            needs pandas and pyarrow for tables, and nothing for files. A class or function must be of the same version.
+        tensorflow1 : bool
+            Where TensorFlow 2 is installed, ``import tensorflow`` in `entry` is ``tensorflow.compat.v1``, version 2's
+            behavior off.
         logging_level : str
             ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.
         scheduler : str
@@ -224,6 +235,8 @@ def execute_spec(
     from daskbatch.engine.run import execute
 
     _check_client(client, spec)
+    if collection is not None and spec.compute == "serial":
+        raise UsageError("compute='serial' reads files in this process; a Dask dataframe needs Dask. Leave it out.")
     check_output(spec)
     if listeners is None:
         listeners = default_listeners(spec.output, quiet=not progress, ending_traceback=False)

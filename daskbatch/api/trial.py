@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.errors import UsageError
 from daskbatch.options import make_spec
+from daskbatch.options.interpreter import refuse_in_process
 from daskbatch.options.names import RunOptions
 
 __all__ = ["TryResult", "try_"]
@@ -57,6 +58,7 @@ def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpac
     from daskbatch.store.formats import suffix_of
     from daskbatch.worker.attempt import Attempts
 
+    refuse_in_process(options.get("python"), "try")
     given, collection = resolve_inputs(inputs, options)
     if collection is not None:
         raise UsageError("try reads files. Call your function on ddf.partitions[0].compute() instead.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import daskbatch
 from daskbatch.errors import UsageError
+from daskbatch.layout import STATE_FOLDER
 from daskbatch.plan import Plan, read_plan
 from daskbatch.spec import RunSpec
 
@@ -33,9 +34,9 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
         raise UsageError(
             f"the Dask cluster has no worker after {_WORKERS_TIMEOUT:g} s. Start workers or scale it, then run again."
         ) from None
-    token = os.path.join(spec.output, ".daskbatch", "plan.jsonl")
+    token = os.path.join(spec.output, STATE_FOLDER, "plan.jsonl")
     first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])
-    readable = [path for path in (spec.entry.script, *first) if path is not None]
+    readable = [path for path in (spec.entry.script, spec.python, *first) if path is not None]
     if not os.path.exists(token):
         token = spec.output
     answers = client.run(_ask, spec.output, token, readable, on_error="return")
@@ -45,6 +46,8 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
                 f"worker {worker} has no module {answer.name!r}. Install daskbatch {daskbatch.__version__} there: the "
                 "workers run the same version as the client."
             )
+        if isinstance(answer, OSError):
+            continue  # it is gone by now: `_ask` itself raises none
         if isinstance(answer, BaseException):
             raise UsageError(f"worker {worker} cannot be used: {type(answer).__name__}: {answer}")
         _judge(worker, answer, spec)
@@ -74,7 +77,8 @@ def _ask(output: str, token: str, readable: list[str]) -> dict[str, Any]:
     problem = ""
     try:
         os.stat(token)
-        mark = os.path.join(output, f".daskbatch-{os.getpid()}")
+        # Among what is swept up: the worker may die here.
+        mark = os.path.join(output, STATE_FOLDER, f"ask-{os.getpid()}.tmp")
         with open(mark, "w"):
             pass
         os.unlink(mark)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from daskbatch.engine.epoch import Epoch, owner_text
-from daskbatch.engine.folder import RUN_SUMMARY, RunFolder, partial_name
+from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.heartbeat import LOST_AFTER, is_over, read_heartbeat, stands_still
 from daskbatch.engine.record import RunRecord
 from daskbatch.errors import OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
+from daskbatch.layout import RUN_SUMMARY
 from daskbatch.options.identity import differences
 from daskbatch.options.output import check_unused
 from daskbatch.spec import RunSpec
@@ -23,7 +27,9 @@ from daskbatch.store.replay import Replay, has_ended, is_begun, replay
 __all__ = ["Beginning", "Begun", "LastLife", "begin", "last_life"]
 
 COMPLETED = "Completed"
-_GONE = "the run there is completed, but its result is gone or changed: it runs anew"
+DISCARDED = "discarded"
+"""In place of the run's id, in the ledger of who was about to take it away."""
+_GONE = "the run there is completed, but its result is gone or changed: it is made anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,14 @@ class LastLife:
     """Of the last epoch that was claimed; 0: there is no run."""
     found: Replay | None
     record: RunRecord | None
+    damage: UsageError | None = None
+    """Why there is no record, where there should be one."""
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether mini-batches have finally failed."""
+        lines = [] if self.found is None else self.found.failed.values()
+        return any("missing" not in (line["entry"] or {}) for line in lines)
 
     @property
     def completed(self) -> bool:
@@ -76,7 +90,10 @@ def last_life(folder: RunFolder) -> LastLife:
     found = replay(folder.ledger(begun)) if begun else None
     if found is not None and begun < number:
         found.ended = None
-    return LastLife(number, found, RunRecord.read(folder.record))
+    try:
+        return LastLife(number, found, RunRecord.read(folder.record))
+    except UsageError as error:
+        return LastLife(number, found, None, error)
 
 
 def begin(
@@ -107,7 +124,9 @@ def begin(
         last = last_life(folder)
         if last.number and (last.found is None or last.found.ended is None):
             _wait_until_gone(folder, last.number, tell)
-            last = last_life(folder)
+            watched, last = last.number, last_life(folder)
+            if last.number != watched:
+                continue  # somebody else has taken it over: watch that one
         try:
             return _begin(spec, folder, how, inputs, tell, last)
         except FileExistsError:
@@ -118,24 +137,27 @@ def _begin(
     spec: RunSpec, folder: RunFolder, how: Beginning, inputs: Callable[[], str], tell: Callable[[Event], None],
     last: LastLife,
 ) -> Begun:  # fmt: skip
+    discarded = last.found is not None and last.found.run_id == DISCARDED
+    if how.fresh or discarded or (last.completed and not (how.allow_reuse or how.retry_failed)):
+        if last.record is not None:
+            inputs()  # one that is not there must not cost the run that is
+        return _claim_anew(spec, folder, last)
+    if last.damage is not None:
+        raise last.damage
     if last.record is None or last.found is None:
         if how.retry_failed:
             raise UsageError(f"There is no run in {spec.output!r} whose failed mini-batches could be tried again.")
-        if not (how.fresh or last.number):
+        if not (last.number or folder.state.exists()):
             check_unused(spec)
         return _claim_new(folder, last)
-    anew = how.fresh or (last.completed and not (how.allow_reuse or how.retry_failed))
-    if not anew:
-        _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
-    if last.completed and not (anew or how.retry_failed):
-        summary = _reusable(folder)
+    _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
+    if last.completed and not (how.retry_failed and last.has_failures):
+        summary = _reusable(folder, last.record.run_id)
         if summary is not None:
             return Begun(summary=summary)
-        anew = True
         tell(Notice(time.time(), _GONE, "WARNING"))
-    if anew:
-        _discard(spec, folder, last)
-        return _claim_new(folder, LastLife(0, None, None))
+        if not folder.segments.is_dir():  # else it need only be combined again
+            return _claim_anew(spec, folder, last)
     return _claim_next(folder, last, last.record, how.retry_failed)
 
 
@@ -143,30 +165,52 @@ def _claim_new(folder: RunFolder, last: LastLife) -> Begun:
     """Claim an output folder without a run, or with one that was killed before it was planned."""
     folder.create()
     run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
-    folder.cancel.unlink(missing_ok=True)
-    return Begun(Epoch(folder, last.number + 1, run_id), run_id)
+    epoch = Epoch(folder, last.number + 1, run_id)
+    with _held(epoch):
+        _clean_up(folder, epoch, last)
+    return Begun(epoch, run_id)
 
 
 def _claim_next(folder: RunFolder, last: LastLife, record: RunRecord, retry_failed: bool) -> Begun:
     assert last.found is not None
     found = last.found
     epoch = Epoch(folder, last.number + 1, record.run_id, found.accepted)
-    folder.create()
+    with _held(epoch):
+        folder.create()
+        _clean_up(folder, epoch, last)
+        if retry_failed:
+            epoch.ledger.clear()
+            found = replay(epoch.ledger.path)
+    return Begun(epoch, record.run_id, record, found)
+
+
+@contextlib.contextmanager
+def _held(epoch: Epoch) -> Iterator[None]:
+    """Whoever fails or is interrupted here lets go of the run."""
+    try:
+        yield
+    except BaseException:
+        epoch.close(None)
+        raise
+
+
+def _clean_up(folder: RunFolder, epoch: Epoch, last: LastLife) -> None:
+    """What earlier engines have left goes, while the run is this one's."""
+    if epoch.look() is not None:
+        return
     folder.cancel.unlink(missing_ok=True)
     folder.sweep()
     for number in range(1, last.number + 1):
         folder.heartbeat(number).unlink(missing_ok=True)
-    if retry_failed:
-        epoch.ledger.clear()
-        found = replay(epoch.ledger.path)
-    return Begun(epoch, record.run_id, record, found)
 
 
-def _discard(spec: RunSpec, folder: RunFolder, last: LastLife) -> None:
-    """Own the old run before it goes, so that nobody goes on with it meanwhile."""
-    Epoch(folder, last.number + 1, "discarded", last.found.accepted if last.found else ()).close(None)
+def _claim_anew(spec: RunSpec, folder: RunFolder, last: LastLife) -> Begun:
+    """Discard the run that is there. It is owned before it goes, so that nobody goes on with it meanwhile."""
+    if folder.state.exists():
+        Epoch(folder, last.number + 1, DISCARDED, last.found.accepted if last.found else ()).close(None)
     folder.discard()
     (folder.output / partial_name(spec.append_row_file_name)).unlink(missing_ok=True)
+    return _claim_new(folder, LastLife(0, None, None))
 
 
 def _wait_until_gone(folder: RunFolder, number: int, tell: Callable[[Event], None]) -> None:
@@ -202,13 +246,24 @@ def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: st
     )
 
 
-def _reusable(folder: RunFolder) -> dict[str, Any] | None:
+def _reusable(folder: RunFolder, run_id: str) -> dict[str, Any] | None:
     """The summary of the completed run, if its result is still there."""
     try:
         summary: dict[str, Any] = json.loads((folder.output / RUN_SUMMARY).read_text(encoding="utf-8"))
         output = summary["output"]
-        if output is not None and (folder.output / output["name"]).stat().st_size != output["bytes"]:
+        if output is not None and not _is_result(folder.output / output["name"], folder.output / RUN_SUMMARY, output):
             return None
-    except (OSError, ValueError, KeyError):
+        return summary if (summary["status"], summary["run_id"]) == (COMPLETED, run_id) else None
+    except (OSError, LookupError, TypeError, ValueError):
         return None
-    return summary if summary["status"] == COMPLETED else None
+
+
+def _is_result(path: Path, summary: Path, output: Mapping[str, Any]) -> bool:
+    """Whether the file is the one that was published. Read whole only if it is younger than the summary."""
+    status = path.stat()
+    if status.st_size != output["bytes"]:
+        return False
+    if status.st_mtime_ns <= summary.stat().st_mtime_ns:
+        return True
+    with path.open("rb") as file:
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == output["sha256"])

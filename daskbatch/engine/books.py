@@ -103,13 +103,9 @@ class Books:
         tried : int
             Failed tries in total.
         """
-        records = settled.records[settled.records["items"] > 0]
-        items, returned = records["items"].astype("i8"), records["returned"].astype("i8")
-        missing = int((items - returned).clip(0).sum())
         self.chunks = list(settled.chunks)
-        self.succeeded, self.failed = len(records), len(settled.failed)
-        self.items, self.items_failed = int(items.sum()) - missing, missing
-        self.run_seconds = float(records["seconds"].sum())
+        self.succeeded, self.items, self.items_failed, self.run_seconds = settled.totals()
+        self.failed = len(settled.failed)
         self.tries, self.retries = self.succeeded + tried, tried - self.failed
         self._before = (self.succeeded + self.failed, len(settled))
         self._tries = dict(tries)
@@ -178,8 +174,9 @@ class Books:
         """
         heard = self._heard.pop(task, None) if task is not None else None
         told = 0 if heard is None else heard.failures
-        self.stop = self._displaced() or self.stop
-        if self.stop is not None and self.stop.taken_over:
+        taken = self._displaced()
+        if taken is not None:
+            self.stop = taken
             return []
         for short in report["short"]:
             self._enter_short(row, short, report)
@@ -190,7 +187,8 @@ class Books:
                 again.append(batch)
         # After the failures: a chunk's line makes those before it durable too.
         chunks = [] if report["chunk"] is None else [Chunk(*report["chunk"])]
-        streams = [] if in_parts else ended_streams(row, report)
+        ended = [] if in_parts else ended_streams(row, report)
+        streams = [batch.file for batch in ended]
         if chunks or streams:
             self._ledger.commit(*chunks, streams=streams)
         self.chunks += chunks
@@ -200,12 +198,20 @@ class Books:
         self.run_seconds += report["run_seconds"]
         if self.watching_first:
             self._settle_first(row, report)
+            self._settle_ends(ended)
         self._judge()
         return again
 
-    def end_stream(self, file: int) -> None:
-        """The stream of that file is over, and all of it has been entered."""
-        self._ledger.commit(streams=[file])
+    def end_stream(self, stream: MiniBatch) -> None:
+        """A stream is over, and all of it has been entered."""
+        self._ledger.commit(streams=[stream.file])
+        self._settle_ends([stream])
+
+    def _settle_ends(self, streams: Iterable[MiniBatch]) -> None:
+        """Where a stream was gone on with that had nothing left, nobody need wait for its first mini-batch."""
+        for stream in streams:
+            if self.watching_first and stream.key not in self._first.outcome:
+                self._first.settle(stream.key, None)
 
     def _enter_short(self, row: Sequence[MiniBatch], short: Sequence[Any], report: Mapping[str, Any]) -> None:
         file, index, items, returned = short[:4]

@@ -92,7 +92,7 @@ class Dispatcher:
         self._began = time.monotonic()
         self._told = 0.0
         self._looked = 0.0
-        self._init = InitGate()
+        self._init = InitGate(succeeded=books.succeeded > 0)  # in an earlier life
         self._lonely_since: float | None = None
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
@@ -241,17 +241,8 @@ class Dispatcher:
         self._enter(task, report, rest)
         done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
         self._backlog.learn(task.row, done, report["seconds"])
-        self._tell(
-            TaskFinished(
-                time.time(),
-                report["node"],
-                report["process"],
-                report["mini_batches"],
-                report["items"],
-                report["seconds"],
-                report["run_seconds"],
-            )
-        )
+        where, counts = (report["node"], report["process"]), (report["mini_batches"], report["items"])
+        self._tell(TaskFinished(time.time(), *where, *counts, report["seconds"], report["run_seconds"]))
 
     def _enter(self, task: Task, report: Mapping[str, Any], rest: list[MiniBatch]) -> None:
         again = self._books.enter(task.row, report, task.number)
@@ -276,7 +267,9 @@ class Dispatcher:
         slot = f"{report['node']}/{report['process']}"
         failure = report["init_error"]
         message = f"{failure['error']}: {failure['message']}"
-        verdict = self._init.failed(slot, self._places.slots)
+        if failure["error"] == errors.ScriptChanged.__name__:  # no fault of this slot or node
+            self._halt(errors.RunFailed, failure["message"])
+        verdict = self._init.failed(slot, self._places.slots, failure.get("killed", False))
         if verdict == "stop":
             self._halt(errors.InitFailed, f"init() failed ({message})", failure["traceback"])
         elif verdict == "leave out":

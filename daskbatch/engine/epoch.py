@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -57,7 +58,13 @@ class Epoch:
             "progress": None,
         }
         self._began = time.monotonic()
-        begin_heartbeat(folder.heartbeat(number), self._content)
+        try:
+            begin_heartbeat(folder.heartbeat(number), self._content)
+        except BaseException:
+            with contextlib.suppress(OSError, errors.RunFailed):
+                self.ledger.end("Failed")
+            self.ledger.close()
+            raise
         failpoint("epoch.begin.after")
         self._stop: Stop | None = None
         self._on_stop: Callable[[Stop], None] = lambda _: None
@@ -94,13 +101,15 @@ class Epoch:
         self._look()
         return self._stop if self._stop is not None and self._stop.taken_over else None
 
-    def close(self, status: str | None) -> None:
+    def close(self, status: str | None, *, drop_segments: bool = False) -> None:
         """Let go of the run.
 
         Parameters
         ----------
         status : str or None
             How the run ended; None where that is not this engine's to say.
+        drop_segments : bool
+            The result is there and whole: what it was made of goes, as the last thing that is done to the run.
         """
         if self._ended.is_set():
             return
@@ -110,6 +119,10 @@ class Epoch:
             if status is not None and ours:
                 self.ledger.end(status)
                 ended = True
+                if drop_segments and self.look() is None:
+                    failpoint("segments.drop.before")
+                    self._folder.drop_segments()
+                    failpoint("segments.drop.after")
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -140,8 +153,12 @@ class Epoch:
                 return
             stop = None
             try:
+                # Opened, so that a network filesystem asks its server and does not answer from memory.
+                os.close(os.open(self._folder.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                 gone = self._folder.ledger(self.number + 1).exists() or not self.ledger.in_place
                 asked = self._folder.cancel.exists()
+            except FileNotFoundError:
+                gone, asked = True, False
             except OSError:  # the filesystem hangs or is gone: nobody can have taken anything over there
                 return
             if gone:

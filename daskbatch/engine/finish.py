@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +13,9 @@ from daskbatch.engine.stop import Stop
 from daskbatch.options import public_options
 from daskbatch.spec import RunSpec
 from daskbatch.store.combine import Combined, combine, write_processed_csv
+from daskbatch.store.refusal import refusal
 
 __all__ = ["publish", "stop_of", "summarise"]
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def publish(
@@ -66,11 +64,8 @@ def stop_of(error: Exception) -> Stop:
     """An error on our side of the run as the reason for its end."""
     if isinstance(error, errors.RunFailed):
         return Stop(type(error), str(error), cause=error)
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        where = f" {error.filename!r}" if error.filename else ""
-        text = f"the output folder cannot be written{where}: {error.strerror}. Next: make room, then repeat the command"
-        return Stop(errors.RunFailed, text, cause=error)
-    return Stop(errors.RunFailed, f"{type(error).__name__}: {error}", cause=error)
+    text = refusal(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return Stop(errors.RunFailed, text, cause=error)
 
 
 def _publish(

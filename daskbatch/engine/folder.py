@@ -7,13 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from daskbatch.options.output import STATE_FOLDER
+from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.options.source import left_out, source_digest
 
 __all__ = ["RunFolder", "partial_name"]
 
-RUN_SUMMARY = "run_summary.json"
-FAILED_ITEMS = "failed_items.jsonl"
 _DISCARDED = ".discarded"
 
 
@@ -66,7 +64,7 @@ class RunFolder:
     @property
     def logs(self) -> Path:
         """For people."""
-        return self.output / "logs"
+        return self.output / LOGS
 
     @property
     def processed(self) -> Path:
@@ -81,7 +79,8 @@ class RunFolder:
 
     def discard(self) -> None:
         """Take a run away in one step, so that no engine can half find it; then delete it. Results stay."""
-        self.state.rename(self.output / f"{STATE_FOLDER}.{secrets.token_hex(4)}{_DISCARDED}")
+        if self.state.exists():
+            self.state.rename(self.output / f"{STATE_FOLDER}.{secrets.token_hex(4)}{_DISCARDED}")
         self.sweep()
         for name in (RUN_SUMMARY, FAILED_ITEMS):
             (self.output / name).unlink(missing_ok=True)
@@ -92,11 +91,16 @@ class RunFolder:
             shutil.rmtree(path, ignore_errors=True)
         for folder in (self.state, self.segments):
             for path in folder.glob("*.tmp"):
-                path.unlink(missing_ok=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def drop_segments(self) -> None:
-        """The combined file is published: what it was made of goes."""
-        shutil.rmtree(self.segments, ignore_errors=True)
+        """The combined file is published: what it was made of goes. In one step, so that nobody finds half of it."""
+        away = self.state / f"segments-{secrets.token_hex(4)}.tmp"
+        self.segments.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
     def snapshot(self, source: str) -> Path:
         """Copy a source directory, once for each content.

@@ -78,15 +78,15 @@ def stands_still(path: Path, over: Callable[[], bool], seconds: float = LOST_AFT
     seconds : float
         How long it must stand still.
     """
-    first = read_heartbeat(path)
+    first = now = read_heartbeat(path)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if over() or (first is not None and is_over(first)):
+        if over() or (now is not None and is_over(now)):
             return True
         time.sleep(_LOOK_EVERY)
         now = read_heartbeat(path)
-        if first is None:
-            first = now
-        elif now is not None and now["beat"] != first["beat"]:
+        if first is None and now is not None:
+            first, until = now, time.monotonic() + seconds
+        elif first is not None and now is not None and now["beat"] != first["beat"]:
             return False
     return True

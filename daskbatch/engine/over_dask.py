@@ -15,12 +15,12 @@ from daskbatch.engine.presence import LEASE
 from daskbatch.events import Notice
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
-from daskbatch.types import TableFormat
 from daskbatch.worker.plugin import PluginSettings
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from daskbatch.engine.planning import Prepared
     from daskbatch.engine.run import _Run
 
 __all__ = ["run_over_dask"]
@@ -36,11 +36,11 @@ def run_over_dask(run: _Run) -> None:
             ask_workers(client, spec, plan)
         if spec.dashboard:
             run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
-        partitions = _submit(client, run.collection)
+        partitions = _submit(client, run)
         settings = PluginSettings(
             output=spec.output,
             state=str(run.folder.state),
-            setup=_runner_setup(spec, plan.table, run.prepared.source),
+            setup=_runner_setup(spec, run.prepared),
             environment=dict(spec.environment_variables),
             timeouts={
                 "start": spec.init_timeout,
@@ -50,6 +50,7 @@ def run_over_dask(run: _Run) -> None:
             },
             memory_limit=spec.runner_memory_limit,
             pickled=spec.entry.pickled,
+            python=spec.python,
             logging_level=spec.logging_level,
             folder=spec.folder,
             lease=LEASE,
@@ -77,25 +78,40 @@ def run_over_dask(run: _Run) -> None:
                 future.release()
 
 
-def _runner_setup(spec: RunSpec, table: TableFormat | None, source: str | None) -> dict[str, Any]:
+def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
     """The first message to a runner, without what only its node knows."""
+    table = prepared.plan.table
     return {
         "script": spec.entry.script,
+        "script_digest": prepared.script_digest,
         "arguments": list(spec.arguments),
-        "source_directory": source,
-        "path": [] if spec.entry.pickled is None else [os.path.abspath(part) for part in sys.path],
+        "source_directory": prepared.source,
+        "path": [] if spec.entry.pickled is None else _module_path(spec),
+        "tensorflow1": spec.tensorflow1,
         "suffix": suffix_of(spec.append_row_file_name),
         "action": spec.output_action,
         "table": None if table is None else table._asdict(),
     }
 
 
-def _submit(client: Client, collection: Any) -> dict[int, Future[Any]]:
-    """Submit a Dask dataframe's graph once, whole.
+def _module_path(spec: RunSpec) -> list[str]:
+    """Where this process finds modules; for another interpreter, without this one's packages."""
+    parts = [os.path.abspath(part) for part in sys.path]
+    if spec.python is None:
+        return parts
+    return [part for part in parts if not part.startswith((sys.prefix, sys.base_prefix))]
+
+
+def _submit(client: Client, run: _Run) -> dict[int, Future[Any]]:
+    """Submit a Dask dataframe's graph at once, but for partitions that earlier engines have settled.
 
     Cut into windows a shuffle would read its input many times over. Its memory is Dask's affair.
     """
-    if collection is None:
+    if run.collection is None:
         return {}
-    futures = client.compute(collection.to_delayed())
-    return dict(enumerate(futures))
+    left = list(run.batches)
+    run.batches = iter(left)
+    numbers = sorted({batch.file for batch in left})
+    partitions = run.collection.to_delayed()
+    futures = client.compute([partitions[number] for number in numbers])
+    return dict(zip(numbers, futures, strict=True))

@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 
-__all__ = ["is_gone", "is_this_process", "this_process"]
+__all__ = ["is_gone", "this_process"]
 
-_SAME_START = 1.0  # seconds; clocks that are set move a process's start a little
+_SAME_START = 1.0  # seconds; where it comes from the wall clock, one that is set moves it a little
 
 
 def this_process() -> dict[str, Any]:
@@ -20,14 +20,9 @@ def this_process() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "started": _started(os.getpid()),
         "place": _place(),
     }
-
-
-def is_this_process(owner: Mapping[str, Any]) -> bool:
-    """Whether the owner is the process that asks."""
-    return owner["pid"] == os.getpid() and owner["place"] == _place() and not is_gone(owner)
 
 
 def is_gone(owner: Mapping[str, Any]) -> bool:
@@ -35,14 +30,22 @@ def is_gone(owner: Mapping[str, Any]) -> bool:
     if owner["place"] != _place():
         return False
     try:
-        process = psutil.Process(owner["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if psutil.Process(owner["pid"]).status() == psutil.STATUS_ZOMBIE:
             return True
-        return bool(abs(process.create_time() - owner["started"]) > _SAME_START)
+        return bool(abs(_started(owner["pid"]) - owner["started"]) > _SAME_START)
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:
         return False
+
+
+def _started(pid: int) -> float:
+    """When a process has started, in seconds; on Linux since the boot, so that no clock that is set moves it."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:  # macOS, or it is gone
+        return psutil.Process(pid).create_time()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _place() -> str:

@@ -22,6 +22,7 @@ LEASE = 40.0
 """Seconds after which a worker that hears nothing of the engine ends the run's processes."""
 
 _RENEW_EVERY = 5.0
+_REGISTER_TRIES = 5
 _FINISH_PATIENCE = 30.0  # seconds for shutdown() on all workers; its own deadline is shorter
 _CALL_PATIENCE = 5.0  # seconds until a worker that does not answer is left to its lease
 _LOOK_AT_SIGNALS_EVERY = 0.2
@@ -53,11 +54,21 @@ class Presence:
 
     def __enter__(self) -> Self:
         inbox = self._inbox  # and not self: a Client keeps its handlers for its whole life
-        # The plugin first: should this process be killed in between, its lease ends and takes all away.
-        self._client.register_plugin(RunPlugin(self._name, self._topic, self._settings), name=self._name)
         self._client.subscribe_topic(self._topic, lambda event: inbox.put(event[1]))
+        self._register(RunPlugin(self._name, self._topic, self._settings))
         self._renewal.start()
         return self
+
+    def _register(self, plugin: RunPlugin) -> None:
+        for left in reversed(range(_REGISTER_TRIES)):
+            try:
+                self._client.register_plugin(plugin, name=self._name)
+                return
+            except OSError:  # a worker has died meanwhile: Dask then leaves the others in the dark too
+                if not left:
+                    raise
+                with contextlib.suppress(Exception):
+                    self._client.sync(self._client._unregister_worker_plugin, self._name)
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()

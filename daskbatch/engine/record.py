@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from daskbatch.errors import UsageError
 from daskbatch.failpoints import failpoint
 from daskbatch.store.segments import sync_folder
 
@@ -28,8 +30,8 @@ class RunRecord:
     """To run it again."""
     plan: Mapping[str, Any]
     """All of the plan but its file."""
-    plan_bytes: int
-    """Size of the plan's file."""
+    plan_digest: str
+    """Of the plan's file."""
     source: str | None
     """Name of the copy of the source directory in the state folder."""
 
@@ -38,8 +40,9 @@ class RunRecord:
         failpoint("run_json.write.before")
         temporary = path.with_name(f"{path.name}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(asdict(self), file, indent=1)
+        content = asdict(self)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            json.dump(content | {"digest": _digest(content)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -48,8 +51,26 @@ class RunRecord:
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
-        """The record, None where planning was not finished."""
+        """The record, None where planning was not finished.
+
+        Raises
+        ------
+        UsageError
+            It is damaged.
+        """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            content = json.loads(path.read_text(encoding="ascii"))
+            if content.pop("digest") == _digest(content):
+                return cls(**content)
         except FileNotFoundError:
             return None
+        except (OSError, LookupError, AttributeError, TypeError, ValueError):
+            pass
+        raise UsageError(
+            f"{str(path)!r} is damaged, or of another version of daskbatch: it does not tell any more what run that is."
+            " Next: add --fresh (fresh=True), which discards that run and begins anew; or choose another output folder."
+        )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()

@@ -20,8 +20,9 @@ def restore(run: _Run, found: Replay) -> None:
     """Take over what is settled into the run's books, and leave it out of what is to be done."""
     settled = Settled(run.folder.segments, found)
     damage = found.damage
-    if settled.damaged:
+    if settled.damaged or damage:  # written down: the next engine to read these ledgers sees no damage any more
         run.epoch.ledger.void(settled.damaged)
+    if settled.damaged:
         damage = [*damage, f"{len(settled.damaged)} chunks of results are not those that were committed"]
     for text in damage:
         run.tell(Notice(time.time(), f"{text}; these mini-batches run again", "WARNING"))

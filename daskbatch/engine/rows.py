@@ -20,11 +20,20 @@ def find(row: Sequence[MiniBatch], key: Key, rest: bool = False) -> MiniBatch:
     rest : bool
         It stands for all that follows it in its stream too, where that was wanted.
     """
-    for batch in row:
-        if batch.stop == OPEN_END and batch.file == key[0]:
-            return batch._replace(index=key[1], start=0 if rest and batch.start == 0 else 1)
+    batch = row[_position(row, key)]
+    if batch.stop != OPEN_END:
+        return batch
+    return batch._replace(index=key[1], start=0 if rest and batch.start == 0 else 1)
+
+
+def _position(row: Sequence[MiniBatch], key: Key) -> int:
+    """Where in `row` the mini-batch of `key` is, by itself or in a stream; it may hold some parts of one stream."""
+    for position, batch in enumerate(row):
         if batch.key == key:
-            return batch
+            return position
+        in_stream = batch.stop == OPEN_END and batch.file == key[0] and batch.index <= key[1]
+        if in_stream and (batch.start == 0 or key[1] < batch.index + batch.start):
+            return position
     raise LookupError(f"mini-batch {key} is not in the row")
 
 
@@ -32,16 +41,13 @@ def answered(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> Iterable[Ke
     """The keys of `row` that a report speaks of."""
     if report["last"] is None:
         return
-    last = tuple(report["last"])
-    for batch in row:
-        if batch.stop == OPEN_END:
-            end = last[1] if batch.file == last[0] else batch.index - 1
-            for index in range(batch.index, end + 1):
-                yield (batch.file, index)
-        else:
+    file, index = report["last"]
+    position = _position(row, (file, index))
+    for batch in row[:position]:
+        if batch.stop != OPEN_END or batch.start:  # else: how far it goes is not known here
             yield batch.key
-        if batch.file == last[0] and (batch.stop == OPEN_END or batch.index == last[1]):
-            return
+    for answer in range(row[position].index, index + 1):
+        yield (file, answer)
 
 
 def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBatch]:
@@ -53,24 +59,20 @@ def rest_of(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBat
     file, index = report["last"]
     failures = report["failures"]
     unreadable = bool(failures) and tuple(failures[-1]["key"]) == (file, index) and failures[-1].get("rest", False)
-    for position, batch in enumerate(row):
-        if batch.file != file:
-            continue
-        if batch.stop == OPEN_END:
-            rest = list(row[position + 1 :])
-            return rest if batch.start or unreadable else [batch._replace(index=index + 1), *rest]
-        if batch.index == index:
-            return list(row[position + 1 :])
-    raise LookupError(f"mini-batch {(file, index)} is not in the row")
+    position = _position(row, (file, index))
+    batch, rest = row[position], list(row[position + 1 :])
+    if batch.stop != OPEN_END or batch.start or unreadable:
+        return rest
+    return [batch._replace(index=index + 1), *rest]
 
 
-def ended_streams(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[int]:
-    """Files of `row` whose streams have come to their end: nothing of them is left, nor to be read again."""
+def ended_streams(row: Sequence[MiniBatch], report: Mapping[str, Any]) -> list[MiniBatch]:
+    """The streams of `row` that have come to their end: nothing of them is left, nor to be read again."""
     if row[0].stop != OPEN_END:  # a row holds streams or no streams
         return []
     open_still = {batch.file for batch in rest_of(row, report)}
     open_still |= {failure["key"][0] for failure in report["failures"] if failure.get("rest", False)}
-    return [batch.file for batch in row if batch.start == 0 and batch.file not in open_still]
+    return [batch for batch in row if batch.start == 0 and batch.file not in open_still]
 
 
 def count_items(batch: MiniBatch) -> int | None:

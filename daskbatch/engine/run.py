@@ -28,6 +28,7 @@ from daskbatch.options import public_options
 from daskbatch.policy import Limits
 from daskbatch.spec import RunSpec
 from daskbatch.store.combine import Combined
+from daskbatch.store.refusal import refusal
 from daskbatch.store.replay import Replay
 from daskbatch.types import MiniBatch
 
@@ -114,30 +115,34 @@ class _Run:
         with Interrupts() as self.interrupts:
             self.had_logs = self.folder.logs.exists()
             begun = self._begin(how)
+            planned = False
             if begun.epoch is None:
                 summary = begun.summary or {}
                 self.tell(RunReused(time.time(), self.spec.output, summary))
                 return {**summary, "reused": True}
             self.epoch, self.run_id = begun.epoch, begun.run_id
             status: str | None = "Failed"
+            whole = False
             try:
                 self._prepare(begun)
+                planned = True
                 stop, combined = self._work_and_combine(begun.found)
                 summary, stop = self._sum_up(stop, combined)
                 status = None if stop is not None and stop.taken_over else summary["status"]
-            except (errors.UsageError, KeyboardInterrupt) as error:
+                whole = stop is None and not self.books.failed  # else retry-failed builds on the segments
+            except errors.UsageError:
                 if begun.record is None:
                     self._take_back()
-                if isinstance(error, errors.UsageError):
-                    raise
+                raise
+            except KeyboardInterrupt:
+                if begun.record is None and not planned:
+                    self._take_back()
                 status = "Canceled"
-                raise self._canceled() from None
+                raise self._canceled(planned) from None
+            except OSError as error:
+                raise errors.RunFailed(refusal(error)) from error
             finally:
-                self.epoch.close(status)
-            if stop is None and not self.books.failed:  # else they are what retry-failed builds on
-                failpoint("segments.drop.before")
-                self.folder.drop_segments()
-                failpoint("segments.drop.after")
+                self.epoch.close(status, drop_segments=whole)
             return self._end(summary, stop)
 
     def _begin(self, how: Beginning) -> Begun:
@@ -145,10 +150,12 @@ class _Run:
             with self.phase("plan"):
                 return begin(self.spec, self.folder, how, digest_of_inputs(self.spec, self.collection), self.tell)
         except KeyboardInterrupt:
-            raise self._canceled() from None
+            raise self._canceled(planned=False) from None
+        except OSError as error:
+            raise errors.RunFailed(refusal(error)) from error
 
-    def _canceled(self) -> errors.RunCanceled:
-        error = errors.RunCanceled("interrupted before anything was started")
+    def _canceled(self, planned: bool) -> errors.RunCanceled:
+        error = errors.RunCanceled(f"interrupted {'at the end' if planned else 'before anything was started'}")
         error.exit_code = self._exit_code
         return error
 
@@ -158,8 +165,10 @@ class _Run:
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
+        if self.epoch.look() is not None:
+            return  # another engine has taken it over
+        self.folder.discard()  # away in one step, and only then let go: else who waits would go on with it
         self.epoch.close(None)
-        shutil.rmtree(self.folder.state, ignore_errors=True)
         if not self.had_logs:
             shutil.rmtree(self.folder.logs, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -169,9 +178,9 @@ class _Run:
         """Plan, or read the plan back; tell of it."""
         with self.phase("plan"):
             if begun.record is None:
-                self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection)
+                self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection, self.epoch.look)
             else:
-                self.prepared = planned_before(self.spec, self.folder, begun.record)
+                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look)
         # From here on the entry script is the one in the copy of the source directory.
         entry = dataclasses.replace(self.spec.entry, script=self.prepared.script)
         self.spec = dataclasses.replace(self.spec, entry=entry)
@@ -240,8 +249,7 @@ class _Run:
         with self.phase("run"):
             run_serially(
                 self.spec,
-                self.prepared.plan.table,
-                self.prepared.source,
+                self.prepared,
                 self.folder.segments,
                 self.books,
                 self.batches,
@@ -276,8 +284,8 @@ class _Run:
         if stop is not None and stop.taken_over:
             self.tell(RunTakenOver(time.time(), stop.message))
             return summary, stop
-        failpoint("summary.write.before")
         try:
+            failpoint("summary.write.before")
             ending = (None, None) if stop is None else (stop.message, stop.traceback)
             self.tell(RunFinished(time.time(), summary, *ending))
         except OSError as error:

@@ -16,15 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from daskbatch.engine.books import Books
+from daskbatch.engine.planning import Prepared
 from daskbatch.engine.stop import Stop
 from daskbatch.errors import InitFailed
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.segments import SegmentWriter
-from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record, TableFormat
+from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
+from daskbatch.worker import tensorflow1
 from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
 from daskbatch.worker.entry import configure
 from daskbatch.worker.script import Script, load_object, load_script
+from daskbatch.worker.shim import shim_for_scripts
 from daskbatch.worker.task_report import TaskReport
 
 __all__ = ["own_script", "run_serially"]
@@ -34,8 +37,7 @@ _NODE, _PROCESS = "serial", "process000"
 
 def run_serially(
     spec: RunSpec,
-    table: TableFormat | None,
-    source: str | None,
+    prepared: Prepared,
     segments: Path,
     books: Books,
     batches: Iterator[MiniBatch],
@@ -46,16 +48,14 @@ def run_serially(
     Parameters
     ----------
     spec : RunSpec
-    table : TableFormat or None
-    source : str or None
-        Folder that stands for ``source_directory``.
+    prepared : Prepared
     segments : Path
     books : Books
     batches : iterator of MiniBatch
     work : callable
         Called after each mini-batch, for progress.
     """
-    with own_script(spec, source) as script:
+    with own_script(spec, prepared.source, prepared.script_digest) as script:
         try:
             script.init()
         except Exception as error:
@@ -63,7 +63,7 @@ def run_serially(
             why = f"init() failed ({failure['error']}: {failure['message']})"
             books.stop = Stop(InitFailed, why, failure["traceback"])
             return
-        attempts = Attempts(script, table, suffix_of(spec.append_row_file_name), spec.output_action)
+        attempts = Attempts(script, prepared.plan.table, suffix_of(spec.append_row_file_name), spec.output_action)
         writer = SegmentWriter(segments, "serial")
         try:
             for batch in batches:
@@ -76,7 +76,7 @@ def run_serially(
                         break
                     if not _until_settled(attempts, part, books, writer):
                         if batch.start == 0 and books.stop is None:
-                            books.end_stream(batch.file)
+                            books.end_stream(batch)
                         break
                     work()
         finally:
@@ -123,11 +123,13 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
 
 
 @contextmanager
-def own_script(spec: RunSpec, source: str | None) -> Iterator[Script]:
+def own_script(spec: RunSpec, source: str | None, digest: str | None = None) -> Iterator[Script]:
     """The user's script, loaded into this process; what it changes of the interpreter is put back."""
-    argv, path, environment = sys.argv[:], sys.path[:], dict(os.environ)
+    argv, path, environment, folder = sys.argv[:], sys.path[:], dict(os.environ), Path.cwd()
     logs = Path(spec.output, "logs", "user")
     try:
+        if os.path.isdir(spec.folder):  # as in a runner: a run that is resumed from elsewhere finds its files
+            os.chdir(spec.folder)
         os.environ.update({"AZUREML_BI_OUTPUT_PATH": spec.output, **dict(spec.environment_variables)})
         configure(
             output_dir=spec.output,
@@ -136,14 +138,19 @@ def own_script(spec: RunSpec, source: str | None) -> Iterator[Script]:
             agent_name=f"{_NODE}/{_PROCESS}",
             logging_level=spec.logging_level,
         )
-        if spec.entry.pickled is not None:
-            import cloudpickle
+        if spec.tensorflow1:
+            tensorflow1.install()
+        with shim_for_scripts():
+            if spec.entry.pickled is not None:
+                import cloudpickle
 
-            yield load_object(cloudpickle.loads(spec.entry.pickled), list(spec.arguments))
-        else:
-            assert spec.entry.script is not None
-            yield load_script(spec.entry.script, list(spec.arguments), source)
+                yield load_object(cloudpickle.loads(spec.entry.pickled), list(spec.arguments))
+            else:
+                assert spec.entry.script is not None
+                yield load_script(spec.entry.script, list(spec.arguments), source, digest)
     finally:
+        tensorflow1.uninstall()
         sys.argv, sys.path[:] = argv, path
         os.environ.clear()
         os.environ.update(environment)
+        os.chdir(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from daskbatch.engine.begin import last_life
-from daskbatch.engine.folder import RUN_SUMMARY, RunFolder
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.heartbeat import EVERY, is_over, read_heartbeat, stands_still
 from daskbatch.errors import UsageError
+from daskbatch.layout import RUN_SUMMARY
 from daskbatch.store.replay import has_ended
 
 __all__ = ["RunStatus", "ask_to_cancel", "read_status"]
@@ -93,7 +95,7 @@ def read_status(output: Path) -> RunStatus:
     shown = beat if ended is None else None
     return RunStatus(
         output=output,
-        run_id=last.found.run_id if last.found else "",
+        run_id=last.record.run_id if last.record else last.found.run_id if last.found else "",
         state=ended or ("Running" if running else "Lost"),
         epoch=last.number,
         owner=None if shown is None else f"process {shown['pid']} on {shown['host']}, since {shown['since']}",
@@ -128,17 +130,18 @@ def _is_running(folder: RunFolder, number: int, beat: dict[str, Any] | None) -> 
     if beat is not None:
         if is_over(beat):
             return False
-        if abs(time.time() - path.stat().st_mtime) < _FRESH:
-            return True
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            if abs(time.time() - path.stat().st_mtime) < _FRESH:
+                return True
     return not stands_still(path, lambda: has_ended(folder.ledger(number)), _WATCH)
 
 
 def _summary(output: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads((output / RUN_SUMMARY).read_text(encoding="utf-8"))
+        content = json.loads((output / RUN_SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def _progress_text(phase: str | None, seconds: float | None, progress: Mapping[str, Any] | None) -> str:

@@ -27,11 +27,12 @@ def nth_mini_batch(plan: Plan, attempts: Attempts, number: int) -> tuple[MiniBat
     for descriptor in read_plan(plan):
         for batch in parts_of(descriptor):
             # Files need no reading to be counted; of tables only a reader knows which ranges hold records.
-            value = attempts.read(batch)
-            if value is None:
-                break
-            if seen == number:
-                return batch, value
+            if plan.table is not None or seen == number:
+                value = attempts.read(batch)
+                if value is None:
+                    break
+                if seen == number:
+                    return batch, value
             seen += 1
     raise UsageError(
         f"mini_batch must be a number from 0 to {seen - 1}, got {number}: the input has {seen} mini-batches."

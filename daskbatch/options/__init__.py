@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from daskbatch.errors import InputError, UsageError
 from daskbatch.options.entry import entry_point
+from daskbatch.options.interpreter import check_interpreter, refuse_in_process
 from daskbatch.options.output import check_output
 from daskbatch.options.tables import column_types, separator_character, text_encoding
 from daskbatch.options.values import (
@@ -33,8 +34,17 @@ from daskbatch.options.values import (
     mini_batch_size as parsed_size,
 )
 from daskbatch.spec import InputSpec, RunSpec
+from daskbatch.store.partition_format import parse_format
 
-__all__ = ["DEFAULTS", "INPUT_FORMATS", "LOGGING_LEVELS", "check_output", "make_spec", "public_options"]
+__all__ = [
+    "DEFAULTS",
+    "INPUT_FORMATS",
+    "LOGGING_LEVELS",
+    "check_output",
+    "make_spec",
+    "public_options",
+    "scheduler_address",
+]
 
 INPUT_FORMATS = ("auto", "files", "csv", "tsv", "jsonl", "parquet")
 LOGGING_LEVELS = ("WARNING", "INFO", "DEBUG")
@@ -65,6 +75,8 @@ def make_spec(
     encoding: str = DEFAULTS["encoding"],
     support_multi_line: bool = DEFAULTS["support_multi_line"],
     dtype: Mapping[str, object] | Sequence[str] | str | None = None,
+    include_path: bool = DEFAULTS["include_path"],
+    partition_format: str | None = DEFAULTS["partition_format"],
     output_action: str = DEFAULTS["output_action"],
     append_row_file_name: str = DEFAULTS["append_row_file_name"],
     error_threshold: Threshold = None,
@@ -80,6 +92,8 @@ def make_spec(
     source_directory: Path | None = None,
     arguments: Sequence[object] = (),
     environment_variables: Mapping[str, object] | Sequence[str] | None = None,
+    python: Path | None = None,
+    tensorflow1: bool = DEFAULTS["tensorflow1"],
     logging_level: str = DEFAULTS["logging_level"],
     scheduler: Path | None = None,
     compute: str = DEFAULTS["compute"],
@@ -107,8 +121,12 @@ def make_spec(
         name = min(unknown)
         # Annotations hold the public names, so that no list of them has to be kept.
         raise UsageError(f"There is no option {name!r}.{nearest(name, make_spec.__annotations__)}")
+    chosen = _compute(compute, scheduler)
+    if chosen == "serial":
+        refuse_in_process(python, "compute 'serial'")
+    other = None if python is None else check_interpreter(python)
     return RunSpec(
-        entry=entry_point(entry, source_directory),
+        entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
             paths=_paths(inputs),
             input_format=choice("input_format", input_format, INPUT_FORMATS),
@@ -118,6 +136,8 @@ def make_spec(
             encoding=encoding,
             multi_line=_switch("support_multi_line", support_multi_line),
             dtype=dtype,
+            include_path=_switch("include_path", include_path),
+            partition_format=partition_format,
         ),
         output=local_path("output", output),
         folder=_current_folder(),
@@ -139,9 +159,11 @@ def make_spec(
         process_count_per_node=_count("process_count_per_node", process_count_per_node),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
+        python=other.path if other else None,
+        tensorflow1=_switch("tensorflow1", tensorflow1),
         logging_level=choice("logging_level", logging_level, LOGGING_LEVELS),
-        compute=_compute(compute, scheduler),
-        scheduler=None if scheduler is None else _scheduler(scheduler),
+        compute=chosen,
+        scheduler=None if scheduler is None else scheduler_address(scheduler),
         dashboard=_switch("dashboard", dashboard),
         task_seconds=seconds("task_seconds", task_seconds, 3600),
     )
@@ -166,6 +188,8 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         "encoding": given.encoding,
         "support_multi_line": given.support_multi_line,
         "dtype": dict(given.dtype),
+        "include_path": given.include_path,
+        "partition_format": given.partition_format,
         **own,
         "arguments": list(spec.arguments),
         "environment_variables": [name for name, _ in spec.environment_variables],
@@ -182,6 +206,8 @@ def _input_spec(
     encoding: str,
     multi_line: bool,
     dtype: object,
+    include_path: bool,
+    partition_format: str | None,
 ) -> InputSpec:
     """The input's own options, and that they go together as far as the format is known."""
     parsed = None if size is None else parsed_size(size)
@@ -197,8 +223,9 @@ def _input_spec(
     ):
         if given and input_format not in _TEXT_FORMATS:
             raise UsageError(f"{name} is for csv and tsv, but input_format is {input_format!r}. Leave one of them out.")
-    if dtype and input_format == "files":
-        raise UsageError("dtype is for tables, but input_format is 'files'. Leave one of them out.")
+    for name, given in (("dtype", bool(dtype)), ("include_path", include_path)):
+        if given and input_format == "files":
+            raise UsageError(f"{name} is for tables, but input_format is 'files'. Leave one of them out.")
     return InputSpec(
         paths=paths,
         input_format=input_format,
@@ -208,6 +235,8 @@ def _input_spec(
         encoding=text_encoding(encoding),
         support_multi_line=multi_line,
         dtype=() if dtype is None else column_types(dtype),
+        include_path=include_path,
+        partition_format=None if partition_format is None else parse_format(partition_format).text,
     )
 
 
@@ -262,8 +291,14 @@ def _compute(compute: str, scheduler: Path | None) -> str:
     return chosen
 
 
-def _scheduler(value: Path) -> str:
-    """An address such as ``tcp://host:8786``, or the absolute path of a scheduler file."""
+def scheduler_address(value: Path) -> str:
+    """An address such as ``tcp://host:8786``, or the absolute path of a scheduler file.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
     text = os.fspath(value)
     if re.fullmatch(r"[a-z]+://.+", text):
         return text

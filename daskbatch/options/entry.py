@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import inspect
 import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +19,18 @@ __all__ = ["entry_point"]
 ACCEPTED = "the path of a Python script, a function, or a class or object with a run() method"
 
 
-def entry_point(entry: object, source_directory: object = None) -> EntryPoint:
+def entry_point(
+    entry: object, source_directory: object = None, python: tuple[int, int, int] | None = None
+) -> EntryPoint:
     """Where ``run`` is, checked as far as that can be without running the user's code.
+
+    Parameters
+    ----------
+    entry
+        Path of the entry script, or a function, class or object with ``run()``.
+    source_directory : path, optional
+    python : tuple, optional
+        Version of the interpreter that runs it, where that is another than this one.
 
     Raises
     ------
@@ -29,10 +40,12 @@ def entry_point(entry: object, source_directory: object = None) -> EntryPoint:
     folder = _source_folder(source_directory)
     if isinstance(entry, (str, os.PathLike)):
         script = _script_path(entry, folder)
-        _check_script(script)
+        if python is None or python[:2] <= sys.version_info[:2]:  # this one cannot parse what is newer
+            _check_script(script)
         return EntryPoint(script=script, source_directory=folder, pickled=None, name=script)
     name = _name(entry)
     _check_object(entry, name)
+    _check_travels(name, python)
     pickled = _pickle(entry, name)
     return EntryPoint(script=None, source_directory=folder, pickled=pickled, name=name, digest=_digest(entry, pickled))
 
@@ -123,6 +136,16 @@ def _check_object(entry: object, name: str) -> None:
         _check_accepts(run, 0 if bound else 1, f"{name}.run")
     else:
         _check_accepts(run, 0, name)
+
+
+def _check_travels(name: str, python: tuple[int, int, int] | None) -> None:
+    """Bytecode is of one minor version."""
+    if python is not None and python[:2] != sys.version_info[:2]:
+        ours, theirs = (".".join(map(str, version[:2])) for version in (sys.version_info, python))
+        raise EntryScriptError(
+            f"{name!r} is of this Python {ours}, and cannot travel to python, which is {theirs}. Put it into an entry"
+            f" script and give its path, or give a Python {ours}."
+        )
 
 
 def _check_constructor(entry: type, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ import daskbatch
 from daskbatch.errors import EntryScriptError
 from daskbatch.options import public_options
 from daskbatch.options.sealed import changed_variables, seal
-from daskbatch.options.source import source_digest
+from daskbatch.options.source import modules_beside, source_digest
 from daskbatch.options.values import mini_batch_size
 from daskbatch.spec import DEFAULT_BYTES, DEFAULT_FILES, EntryPoint, RunSpec
 from daskbatch.types import MiniBatchSize
@@ -42,10 +43,14 @@ GROUPS: Mapping[str, Group] = {
     "encoding": Group.RESULT,
     "support_multi_line": Group.RESULT,
     "dtype": Group.RESULT,
+    "include_path": Group.RESULT,
+    "partition_format": Group.RESULT,
     "output_action": Group.RESULT,
     "append_row_file_name": Group.RESULT,
     "arguments": Group.RESULT,
     "environment_variables": Group.RESULT,
+    "python": Group.RESULT,
+    "tensorflow1": Group.RESULT,
     "error_threshold": Group.RULES,
     "allowed_failed_count": Group.RULES,
     "allowed_failed_percent": Group.RULES,
@@ -55,7 +60,7 @@ GROUPS: Mapping[str, Group] = {
     "read_timeout": Group.RULES,
     "shutdown_timeout": Group.RULES,
     "runner_memory_limit": Group.RULES,
-    "task_seconds": Group.RULES,
+    "task_seconds": Group.FREE,
     "node_count": Group.FREE,
     "process_count_per_node": Group.FREE,
     "compute": Group.FREE,
@@ -63,7 +68,7 @@ GROUPS: Mapping[str, Group] = {
     "dashboard": Group.FREE,
     "logging_level": Group.FREE,
     "output": Group.FREE,
-    "folder": Group.FREE,
+    "folder": Group.RESULT,
 }
 """Every option, in the order in which differences are told. ``daskbatch`` is this package's version."""
 
@@ -149,20 +154,31 @@ def _entry(entry: EntryPoint) -> dict[str, Any]:
         return {"name": entry.name, "digest": entry.digest, "python": python}
     try:
         with open(entry.script, "rb") as file:
-            return {"name": entry.name, "digest": hashlib.file_digest(file, "sha256").hexdigest()}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # Those in a source directory count as a part of it.
+        modules = modules_beside(entry.script) if entry.source_directory is None else {}
+        return {"name": entry.name, "digest": digest, "modules": modules}
     except OSError as error:
         raise EntryScriptError(f"The entry script {entry.script!r} cannot be read: {error.strerror}.") from error
 
 
 def _same(name: str, old: Any, new: Any, spec: RunSpec) -> bool:
     if name == "entry":
-        return bool(old["digest"] == new["digest"])
+        return bool(old["digest"] == new["digest"] and old.get("modules") == new.get("modules"))
+    if name == "folder":
+        return old == new or not _files_meant(spec.arguments, (old, new))
     if name == "mini_batch_size":
         return _same_size(old, new, spec)
     if name == "separator":
         default = {"csv": ",", "tsv": "\t"}.get(spec.input.input_format)
         return bool((old or default) == (new or default))
     return bool(old == new)
+
+
+def _files_meant(arguments: tuple[str, ...], folders: tuple[str, ...]) -> bool:
+    """Whether a relative path among the arguments is a file in one of the folders: it would be another in the other."""
+    paths = {part for text in arguments for part in (text, text.partition("=")[2]) if part and not os.path.isabs(part)}
+    return any(os.path.lexists(os.path.join(folder, path)) for folder in folders for path in paths)
 
 
 def _same_size(old: str | None, new: str | None, spec: RunSpec) -> bool:
@@ -204,6 +220,8 @@ def _told(name: str, old: Any, new: Any) -> str:
                 f"source_directory was {'not ' if old is None else ''}given, now it is{' not' if new is None else ''}"
             )
         return "source_directory: its content has changed"
+    if name == "folder":
+        return f"the working directory was {old}, now {new}, and an argument of the script names a file there"
     if name == "arguments":
         name = "arguments (on the command line, what follows '--')"
     return f"{name} was {_shown(old)}, now {_shown(new)}"
@@ -212,6 +230,10 @@ def _told(name: str, old: Any, new: Any) -> str:
 def _told_entry(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if old["name"] != new["name"]:
         return f"the entry was {old['name']}, now {new['name']}, which is not the same code"
+    if old["digest"] == new["digest"]:
+        modules = {**old.get("modules", {}), **new.get("modules", {})}
+        changed = [name for name in modules if old["modules"].get(name) != new["modules"].get(name)]
+        return f"{', '.join(changed)} beside the entry script {new['name']} changed"
     if "python" not in new:
         return f"the entry script {new['name']} has changed"
     versions = old.get("python"), new["python"]

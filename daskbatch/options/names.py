@@ -19,6 +19,8 @@ class RunOptions(TypedDict, total=False):
     encoding: str
     support_multi_line: bool
     dtype: Mapping[str, object] | Sequence[str] | str | None
+    include_path: bool
+    partition_format: str | None
     output_action: str
     append_row_file_name: str
     error_threshold: int | str | None
@@ -34,6 +36,8 @@ class RunOptions(TypedDict, total=False):
     source_directory: str | os.PathLike[str] | None
     arguments: Sequence[object]
     environment_variables: Mapping[str, object] | Sequence[str] | None
+    python: str | os.PathLike[str] | None
+    tensorflow1: bool
     logging_level: str
     scheduler: str | os.PathLike[str] | None
     compute: str

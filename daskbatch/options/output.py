@@ -7,14 +7,10 @@ import os
 import tempfile
 
 from daskbatch.errors import UsageError
+from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.spec import RunSpec
 
-__all__ = ["STATE_FOLDER", "check_output", "check_unused"]
-
-STATE_FOLDER = ".daskbatch"
-"""Where a run keeps its plan, ledger and segments."""
-OTHER_TRACES = ("run_summary.json", "failed_items.jsonl")
-"""What else tells that a run wrote here; a second run would overwrite or append to it."""
+__all__ = ["check_output", "check_unused"]
 
 
 def check_output(spec: RunSpec) -> None:
@@ -54,7 +50,7 @@ def check_unused(spec: RunSpec) -> None:
     ------
     UsageError
     """
-    for name in (*OTHER_TRACES, spec.append_row_file_name):
+    for name in (RUN_SUMMARY, FAILED_ITEMS, spec.append_row_file_name):
         if os.path.lexists(os.path.join(spec.output, name)):
             raise UsageError(
                 f"The output folder {spec.output!r} already holds {name!r}, which would be overwritten, and no run to"
@@ -64,14 +60,14 @@ def check_unused(spec: RunSpec) -> None:
 
 def _check_links(spec: RunSpec) -> None:
     """Who may write to the folder must not be able to have this user write elsewhere."""
-    for name in (STATE_FOLDER, "logs", *OTHER_TRACES):
+    for name in (STATE_FOLDER, LOGS, RUN_SUMMARY, FAILED_ITEMS):
         path = os.path.join(spec.output, name)
         if os.path.islink(path):
             raise UsageError(
                 f"{path!r} is a symbolic link, and a run would write through it to {os.readlink(path)!r}. Remove the"
                 " link, or choose another output folder."
             )
-    for folder, folders, names in os.walk(os.path.join(spec.output, "logs")):
+    for folder, folders, names in os.walk(os.path.join(spec.output, LOGS)):
         for name in (*folders, *names):
             path = os.path.join(folder, name)
             if os.path.islink(path):
@@ -82,6 +78,11 @@ def _check_links(spec: RunSpec) -> None:
     state = os.path.join(spec.output, STATE_FOLDER)
     if os.path.lexists(state) and not os.path.isdir(state):
         raise UsageError(f"{state!r} is no folder. Remove it, or choose another output folder.")
+    if os.path.isdir(state) and os.stat(state).st_uid != os.geteuid():
+        raise UsageError(
+            f"{state!r} belongs to another user, whose code a run that goes on there would trust. Choose another output"
+            " folder."
+        )
 
 
 def _check_outside_input(spec: RunSpec) -> None:

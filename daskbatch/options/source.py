@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from daskbatch.errors import EntryScriptError
-from daskbatch.options.output import STATE_FOLDER
+from daskbatch.layout import STATE_FOLDER
 
-__all__ = ["left_out", "source_digest"]
+__all__ = ["left_out", "modules_beside", "source_digest"]
 
 _CHANGES_BY_ITSELF = (".DS_Store", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__")
 _NOT_SOURCE = (".git", ".venv", STATE_FOLDER, *_CHANGES_BY_ITSELF)
@@ -28,7 +29,10 @@ def left_out(output: str | os.PathLike[str]) -> Callable[[str, list[str]], list[
         return [
             name
             for name in names
-            if name in _NOT_SOURCE or name.endswith(".ipynb") or Path(folder, name).resolve() == own
+            if name in _NOT_SOURCE
+            or name.endswith(".ipynb")
+            or Path(folder, name).resolve() == own
+            or os.path.isdir(os.path.join(folder, name, STATE_FOLDER))  # another run's output
         ]
 
     return ignore
@@ -79,3 +83,43 @@ def _files(
             yield from _files(path, ignore, (*above, here))
         elif os.path.isfile(path):
             yield path
+
+
+def modules_beside(script: str) -> dict[str, str]:
+    """SHA-256 of the modules in a script's own folder that it imports, by their path there.
+
+    Those that they import in turn too; of a package all modules. Imports by a name that is made up at run time are
+    not seen.
+    """
+    folder = os.path.dirname(script)
+    found: dict[str, str] = {}
+    waiting = [script]
+    while waiting:
+        for path in _imported(waiting.pop(), folder):
+            name = os.path.relpath(path, folder)
+            if name not in found and path != script:
+                with open(path, "rb") as file:
+                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                waiting.append(path)
+    return dict(sorted(found.items()))
+
+
+def _imported(path: str, folder: str) -> Iterator[str]:
+    """Files in `folder` that the module at `path` imports."""
+    try:
+        with open(path, "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):
+        return
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.partition(".")[0])
+    for name in sorted(names):
+        if os.path.isfile(os.path.join(folder, f"{name}.py")):
+            yield os.path.join(folder, f"{name}.py")
+        elif os.path.isdir(os.path.join(folder, name)):
+            for found in sorted(Path(folder, name).rglob("*.py")):
+                yield str(found)

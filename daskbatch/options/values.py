@@ -5,16 +5,16 @@ All raise `UsageError` with the option, the value, what is allowed and the next 
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import SupportsFloat, SupportsIndex, cast
 from urllib.parse import unquote
 
 from daskbatch.errors import UsageError
+from daskbatch.nearest import nearest
 from daskbatch.types import MiniBatchSize
 
 __all__ = [
@@ -49,17 +49,6 @@ _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _BYTES = re.compile(r"(\d+)(?:([kmg])b)?", re.ASCII | re.IGNORECASE)
 _ROWS = re.compile(r"(\d+) ?rows?", re.ASCII | re.IGNORECASE)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII | re.IGNORECASE)
-
-
-def nearest(got: str, allowed: Iterable[str]) -> str:
-    """``" Did you mean 'csv'?"`` where a name is close, else nothing.
-
-    >>> nearest("cvs", ["csv", "parquet"])
-    " Did you mean 'csv'?"
-    """
-    words = {word.lower(): word for word in allowed}
-    close = difflib.get_close_matches(got.lower(), list(words), n=1)
-    return f" Did you mean {words[close[0]]!r}?" if close else ""
 
 
 def choice(name: str, value: object, allowed: tuple[str, ...]) -> str:

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from daskbatch.events import Event, MiniBatchFailed, RunFinished, RunResumed
+from daskbatch.layout import FAILED_ITEMS, RUN_SUMMARY, STATE_FOLDER
 
-__all__ = ["FAILED_ITEMS", "RUN_SUMMARY", "SummaryFiles"]
+__all__ = ["SummaryFiles"]
 
-FAILED_ITEMS = "failed_items.jsonl"
-RUN_SUMMARY = "run_summary.json"
-STATE = ".daskbatch"
-"""Where half-written files lie: nobody looks there, and whoever goes on with a killed run sweeps them up."""
 
 # A file name that is no UTF-8 holds lone surrogates. This error handler writes them as "\udc80",
 # which is just what JSON calls them.
@@ -57,6 +54,7 @@ class SummaryFiles:
 
     def _begin_again(self, event: RunResumed) -> None:
         """List what has failed so far: what a killed run listed may end in the middle of a line, or count no more."""
+        self.close()
         path = self._output / FAILED_ITEMS
         (self._output / RUN_SUMMARY).unlink(missing_ok=True)
         if not event.failures:
@@ -68,7 +66,8 @@ class SummaryFiles:
         temporary.replace(path)
 
     def _temporary(self, name: str) -> Path:
-        folder = self._output / STATE
+        # Nobody looks there, and whoever goes on with a killed run sweeps it up.
+        folder = self._output / STATE_FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder / f"{name}.tmp"
 

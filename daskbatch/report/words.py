@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -111,7 +112,19 @@ def ending_text(event: RunFinished, output: str, *, with_traceback: bool = True)
     lines += [status, counts] if event.error else [f"{status} {counts}"]
     lines = [line for line in lines if line]
     lines += _places(summary, output)
+    lines += _next_steps(event, output)
     return "\n".join(lines)
+
+
+def _next_steps(event: RunFinished, output: str) -> list[str]:
+    """How to go on, where there is something left to do."""
+    folder = shlex.quote(output)
+    lines = []
+    if event.error:
+        lines.append(f"To go on: repeat the command, or: daskbatch resume {folder}")
+    if (event.summary.get("mini_batches") or {}).get("failed"):
+        lines.append(f"To try again what failed: daskbatch retry-failed {folder}")
+    return lines
 
 
 def resumed_text(event: RunResumed) -> str:

@@ -181,18 +181,25 @@ def join_rows(rows: Sequence[Sequence[str]], width: int, separator: str) -> str:
     return "\n".join([quote_row(row, separator) for row in rows]) + "\n"
 
 
+def _join_cells(cells: Sequence[str]) -> str:
+    """Return lines of one cell each: what `join_rows` does, without a list for each."""
+    text = "\n".join(cells) + "\n"
+    plain = '"' not in text and "," not in text and "\r" not in text and text.count("\n") == len(cells)
+    return text if plain and "" not in cells else join_rows([(cell,) for cell in cells], 1, ",")
+
+
 def _csv(items: Sequence[Any]) -> tuple[str, str]:
     types = set(map(type, items))
     if types <= PLAIN:
-        rows: list[Any] = [(text,) for text in map(str, items)]
+        cells = list(map(str, items))
     elif types <= _NUMBERS:
-        rows = [(str(item) if item == item else "",) for item in items]
+        cells = [str(item) if item == item else "" for item in items]
     elif not has_rows(types):
-        rows = [(cell_text(item),) for item in items]
+        cells = list(map(cell_text, items))
     else:
         columns = item_columns(items)
         if not columns:
             raise ResultError("run() returned items without any column, such as {} or [].")
         rows = list(zip(*[map(cell_text, values) for values in columns.values()]))
         return join_rows(rows, len(columns), ","), signature(tuple(columns))
-    return join_rows(rows, 1, ","), signature(("result",))
+    return _join_cells(cells), signature(("result",))

@@ -11,6 +11,7 @@ from daskbatch.errors import MiniBatchError, SchemaError
 from daskbatch.store.inputs_csv import CsvParser
 from daskbatch.store.inputs_json import JsonParser
 from daskbatch.store.inputs_parquet import ParquetFileReader
+from daskbatch.store.inputs_path import PathColumns
 from daskbatch.store.inputs_stream import TextStream
 from daskbatch.store.inputs_text import Piece, TextFile, reads_as_utf8
 from daskbatch.store.inputs_unchanged import refuse_changed
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["TableReader", "to_frame"]
+__all__ = ["TableReader", "is_marked", "to_frame"]
 
 _Unit = Union[TextFile, TextStream, ParquetFileReader]
 
@@ -43,6 +44,7 @@ class TableReader:
         self._key: Any = None
         self._names: tuple[str, ...] | None = None
         self._partition: Any = None
+        self._by_path = PathColumns(table)
         self._booleans = [name for name, kind in table.columns if kind == "boolean"]
         if table.format in ("csv", "jsonl"):
             self._parser: Any = CsvParser(table) if table.format == "csv" else JsonParser(table)
@@ -87,9 +89,11 @@ class TableReader:
             return self._slice(mini_batch)
         unit = self._opened(mini_batch)
         if isinstance(unit, ParquetFileReader):
-            return self.marked(unit.read(mini_batch))
-        piece = _stream_piece(unit, mini_batch.index) if isinstance(unit, TextStream) else unit.piece(mini_batch)
-        return None if piece is None else self.marked(self._parsed(piece, unit))
+            rows = unit.read(mini_batch)
+        else:
+            piece = _stream_piece(unit, mini_batch.index) if isinstance(unit, TextStream) else unit.piece(mini_batch)
+            rows = None if piece is None else self._parsed(piece, unit)
+        return None if rows is None else self._by_path.add(self.marked(rows), unit.path)
 
     def close(self) -> None:
         """Let the open file go."""
@@ -162,12 +166,17 @@ def _stream_piece(stream: TextStream, index: int) -> Piece | None:
     return next(stream, None)
 
 
+def is_marked(field: pa.Field) -> bool:
+    """Whether this is a column of booleans that may be missing."""
+    return bool(field.metadata) and _BOOLEAN.items() <= field.metadata.items()
+
+
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """The rows as pandas sees them, with a plain RangeIndex."""
     import pandas as pd
 
     frame: pd.DataFrame = table.to_pandas(use_threads=False)
-    for name in [field.name for field in table.schema if field.metadata and _BOOLEAN.items() <= field.metadata.items()]:
+    for name in [field.name for field in table.schema if is_marked(field)]:
         frame[name] = frame[name].astype("boolean")
     if not (isinstance(frame.index, pd.RangeIndex) and frame.index.start == 0 and frame.index.step == 1):
         frame = frame.reset_index(drop=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from daskbatch.errors import MultiLineText, SchemaError
 from daskbatch.store.inputs_text import reads_as_utf8
-from daskbatch.store.inputs_types import arrow_type, column_names, dtype_hint
+from daskbatch.store.inputs_times import read_times
+from daskbatch.store.inputs_types import arrow_type, column_names, dtype_hint, formats_of
 from daskbatch.types import TableFormat
 
 __all__ = ["MISSING", "CsvParser", "decoded", "misfit", "multi_line_message", "refuse_missing"]
@@ -82,7 +83,8 @@ class CsvParser:
         self._table = table
         self._csv = arrow_csv
         self._names = tuple(name for name, _ in table.columns)
-        self._types = {name: arrow_type(kind) for name, kind in table.columns}
+        self._formatted = {name: found for name, kind in table.columns if (found := formats_of(kind))}
+        self._types = {name: arrow_type("string" if name in self._formatted else kind) for name, kind in table.columns}
         self._strings = [name for name, kind in table.columns if kind in ("string", "large_string")]
         self._parse = arrow_csv.ParseOptions(
             delimiter=table.separator, newlines_in_values=table.multi_line, double_quote=True
@@ -138,7 +140,15 @@ class CsvParser:
         if not rows.num_rows:
             return None
         refuse_missing(rows, table, path)
-        return self._empty_is_missing(rows)
+        return self._empty_is_missing(self._timed(rows, path))
+
+    def _timed(self, rows: Any, path: str) -> Any:
+        for name, (unit, formats) in self._formatted.items():
+            times, wrong = read_times(rows.column(name), formats, unit, MISSING)
+            if wrong is not None:
+                raise misfit(self._table, path, name, dict(self._table.columns)[name], repr(wrong), "string")
+            rows = rows.set_column(rows.schema.get_field_index(name), name, times)
+        return rows
 
     def _refuse_newlines(self, data: bytes, begin: int, end: int, path: str) -> None:
         from daskbatch.store.scan import quoted_newline

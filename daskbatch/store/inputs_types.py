@@ -9,7 +9,20 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["USER_TYPES", "arrow_type", "column_names", "dtype_hint", "name_of", "plain_name"]
+__all__ = [
+    "FORMAT_MARK",
+    "USER_TYPES",
+    "arrow_type",
+    "column_names",
+    "dtype_hint",
+    "formats_of",
+    "name_of",
+    "plain_name",
+    "with_formats",
+]
+
+FORMAT_MARK = "|"
+"""Between the formats of a point in time."""
 
 USER_TYPES = (
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -37,6 +50,7 @@ _ALIASES = {
 _ARROW_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 # Arrow's own names, whose "float" has 32 bits; in what users write, as in pandas, it has 64.
 _ZONED = re.compile(r"timestamp\[(s|ms|us|ns), tz=(.+)\]")
+_FORMATTED = re.compile(r"timestamp\[(s|ms|us|ns), format=(.+)\]", re.DOTALL)
 _DECIMAL = re.compile(r"decimal(128|256)?\((\d+), (-?\d+)\)")
 _NESTED = re.compile(r"(struct|list|large_list)<(.*)>", re.DOTALL)
 
@@ -66,6 +80,8 @@ def arrow_type(name: str) -> Any:
     name = plain_name(name)
     if name == "boolean":
         return pa.bool_()
+    if match := _FORMATTED.fullmatch(name):
+        return pa.timestamp(match[1])
     if match := _ZONED.fullmatch(name):
         return pa.timestamp(match[1], tz=match[2])
     if match := _DECIMAL.fullmatch(name):
@@ -77,6 +93,21 @@ def arrow_type(name: str) -> Any:
             return pa.struct(fields)
         return (pa.list_ if match[1] == "list" else pa.large_list)(fields[0])
     return pa.type_for_alias(name)
+
+
+def with_formats(unit: str, formats: Iterable[str]) -> str:
+    """The type of points in time that delimited text writes in one of these formats.
+
+    >>> with_formats("us", ["%d/%m/%Y"])
+    'timestamp[us, format=%d/%m/%Y]'
+    """
+    return f"timestamp[{unit}, format={FORMAT_MARK.join(formats)}]"
+
+
+def formats_of(name: str) -> tuple[str, list[str]] | None:
+    """Unit and formats of a type that `with_formats` made; None for any other."""
+    match = _FORMATTED.fullmatch(name)
+    return (match[1], match[2].split(FORMAT_MARK)) if match else None
 
 
 def _field(text: str) -> Any:

@@ -6,7 +6,7 @@ Runs inside the runner's interpreter too: standard library, Python 3.9.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from daskbatch.errors import MiniBatchError
 
@@ -32,20 +32,23 @@ def refuse_changed(paths: Sequence[str], stamps: Sequence[int]) -> None:
     OSError
         Where nothing can be learned of it.
     """
-    stamp = iter(stamps)
-    for path, size, mtime_ns in zip(paths, stamp, stamp):
-        try:
+    if not stamps:
+        return
+    place = 0
+    try:
+        for path in paths:
             found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise FileNotFoundError(
-                f"{path} is gone: it was there when the run was planned. Next: put it back, or start a new run."
-            ) from None
-        if found.st_mtime_ns != mtime_ns or found.st_size != size:
-            _refuse(path, (("size", size, found.st_size), ("modification time", mtime_ns, found.st_mtime_ns)))
+            if found.st_mtime_ns != stamps[place + 1] or found.st_size != stamps[place]:
+                _refuse(path, stamps[place : place + 2], found)
+            place += 2
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"{error.filename} is gone: it was there when the run was planned. Next: put it back, or start a new run."
+        ) from None
 
 
-def _refuse(path: str, compared: Iterable[tuple[str, int, int]]) -> None:
-    for what, planned, now in compared:
+def _refuse(path: str, stamp: Sequence[int], found: os.stat_result) -> None:
+    for what, planned, now in zip(("size", "modification time"), stamp, (found.st_size, found.st_mtime_ns)):
         if planned not in (-1, now):
             raise MiniBatchError(
                 f"{path} has changed since the run was planned: its {what} was {planned} and is {now}."

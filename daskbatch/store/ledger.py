@@ -12,6 +12,7 @@ an engine that wakes after another took over writes beyond that, into the void. 
     {"tried": [3, 17], "attempt": 2, "error": "RunTimeout"}      the second try of mini-batch 3-17 failed
     {"failed": [3, 17], "error": "RunTimeout", "entry": null}    it has finally failed, or returned too little
     {"void": ["slot-0.seg", 0]}                                  that chunk is damaged: its mini-batches run again
+    {"void": null}                                               lines are lost: ends of streams count no more
     {"cleared": true}                                            failures so far are forgotten, to be tried again
     {"ended": "Failed"}                                          the epoch ended in order; nothing comes after
 
@@ -68,6 +69,7 @@ class Ledger:
             sync_folder(path.parent)
         except BaseException:
             os.close(fd)
+            path.unlink(missing_ok=True)  # nobody need wait for the engine of a ledger that never began
             raise
         return ledger
 
@@ -111,8 +113,8 @@ class Ledger:
         self._write([{"failed": list(mini_batch), "error": error, "entry": entry and dict(entry)}])
 
     def void(self, chunks: Iterable[Chunk]) -> None:
-        """Take back chunks that are damaged. On return this is durable."""
-        self._write([{"void": [chunk.segment, chunk.offset]} for chunk in chunks])
+        """Take back chunks that are damaged, and all ends of streams so far. On return this is durable."""
+        self._write([{"void": [chunk.segment, chunk.offset]} for chunk in chunks] or [{"void": None}])
         self._sync()
 
     def clear(self) -> None:

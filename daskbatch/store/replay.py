@@ -59,10 +59,13 @@ def is_begun(path: Path) -> bool:
 
 
 def has_ended(path: Path) -> bool:
-    """Whether the engine that writes the ledger has ended in order. Reads the last line alone."""
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINE))
-        last = file.read().splitlines(keepends=True)[-1:]
+    """Whether the engine that writes the ledger has ended in order, or has lost it. Reads the last line alone."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINE))
+            last = file.read().splitlines(keepends=True)[-1:]
+    except FileNotFoundError:  # somebody has discarded the run
+        return True
     return bool(last) and last[0].startswith(b'{"ended":') and last[0].endswith(b"\n")
 
 
@@ -90,6 +93,8 @@ def replay(path: Path) -> Replay:
     result.ended = None
     size = _apply(result, path, rest)
     result.accepted.append((path.name, len(first) + 1 + size))
+    if result.damage:
+        result.streams.clear()  # of results that came right before such an end the lines may be lost
     return result
 
 
@@ -117,30 +122,26 @@ def _apply(result: Replay, path: Path, data: bytes) -> int:
     """Take in what whole lines say; return how many bytes count."""
     whole = data[: data.rfind(b"\n") + 1]
     size = 0
-    for lines, length in _parsed(whole):
-        if lines is None:
+    for line, length in _parsed(whole):
+        try:
+            _take(result, line)
+        except (AttributeError, LookupError, TypeError, ValueError):
             result.damage.append(f"ledger {path} is damaged after {size} bytes; what comes behind does not count")
             return size
         size += length
-        for line in lines:
-            _take(result, line)
     return size
 
 
-def _parsed(data: bytes) -> Iterator[tuple[list[Any] | None, int]]:
-    """Lines, many at a time as one call for many is twice as fast, and how many bytes they are; None: damaged."""
+def _parsed(data: bytes) -> Iterator[tuple[Any, int]]:
+    """Lines, and how many bytes each is. One that is none is None."""
     raw = data.splitlines(keepends=True)
     for start in range(0, len(raw), _LINES):
         some = raw[start : start + _LINES]
-        lines = _values(b",".join(some))
-        if lines is not None and len(lines) == len(some):
-            yield lines, sum(map(len, some))
-            continue
-        for one in some:
-            lines = _values(one)
-            yield lines, len(one)
-            if lines is None:
-                return
+        lines = _values(b",".join(some))  # one call for many is twice as fast
+        if lines is None or len(lines) != len(some):
+            values = map(_values, some)
+            lines = [found[0] if found and len(found) == 1 else None for found in values]
+        yield from zip(lines, map(len, some), strict=False)
 
 
 def _values(text: bytes) -> list[Any] | None:
@@ -164,9 +165,9 @@ def _take(result: Replay, line: dict[str, Any]) -> None:
         file, index = line["failed"]
         result.failed[file, index] = line
     elif "void" in line:
-        segment, offset = line["void"]
-        result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) != (segment, offset)]
-        result.streams.clear()  # their ends may have been in it: they are read on after what is left
+        gone = None if line["void"] is None else tuple(line["void"])
+        result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) != gone]
+        result.streams.clear()  # their last results may have been in it: they are read on after what is left
     elif "cleared" in line:
         _clear(result)
     elif "ended" in line:
@@ -178,4 +179,7 @@ def _clear(result: Replay) -> None:
     for key, line in list(result.failed.items()):
         if "missing" not in (line["entry"] or {}):
             del result.failed[key]
+            result.streams.discard(key[0])
+    # Streams with something to be tried again are read on after what is settled: it may have been their last.
+    result.streams.difference_update(file for file, _ in result.tries)
     result.tries.clear()

@@ -9,7 +9,7 @@ from typing import Any
 from daskbatch.errors import InputError, MiniBatchError
 from daskbatch.store.inputs_csv import MISSING, decoded, header_names, multi_line_message, names_differ
 from daskbatch.store.inputs_text import open_text, record_scanner, text_is_utf8
-from daskbatch.store.inputs_types import USER_TYPES, arrow_type, dtype_hint, plain_name
+from daskbatch.store.inputs_types import USER_TYPES, arrow_type, dtype_hint, formats_of, plain_name
 from daskbatch.store.schema_json import json_schema
 from daskbatch.types import TableFormat
 
@@ -110,6 +110,11 @@ def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: st
                 f"dtype of column {name!r} must be one of {', '.join(USER_TYPES)}, got {given!r}."
                 f" Next: for example {dtype_hint([(name, 'string')])}"
             ) from None
+        if formats_of(kind) and table.format != "csv":
+            raise InputError(
+                f"dtype of column {name!r}: formats of times are for delimited text, but the input is {table.format}."
+                " Next: leave the format out, as dtype='timestamp[us]', for times as ISO 8601 writes them."
+            )
         types[name] = kind
     return tuple(types.items())
 

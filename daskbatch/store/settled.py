@@ -56,14 +56,28 @@ class Settled:
         done = self._done = _keys(self.records)
         self.short, self.failed = {}, {}
         for key, line in found.failed.items():
-            entry = line["entry"]
-            if "missing" not in entry:
+            entry, has_result = line["entry"], _holds(done, key)
+            if "missing" in entry:
+                if self._is_short(key):  # else it was noted, and its result did not get as far, or was made again
+                    self.short[key] = entry
+            elif not has_result:
                 self.failed[key] = entry
                 if entry.get("rest_of_file"):
                     self._streams.add(key[0])
-            elif _holds(done, key):  # else it was noted, and its result did not get as far
-                self.short[key] = entry
         self._settled = _with(done, self.failed)
+
+    def _is_short(self, key: Key) -> bool:
+        place = int(self._done.searchsorted(_number(key)))
+        if place == len(self._done) or self._done[place] != _number(key):
+            return False
+        return bool(self.records["returned"][place] < self.records["items"][place])
+
+    def totals(self) -> tuple[int, int, int, float]:
+        """Of those that succeeded: mini-batches, items that came back, items missing, seconds inside ``run()``."""
+        records = self.records[self.records["items"] > 0]
+        items, returned = records["items"].astype("i8"), records["returned"].astype("i8")
+        missing = int((items - returned).clip(0).sum())
+        return len(records), int(items.sum()) - missing, missing, float(records["seconds"].sum())
 
     def __len__(self) -> int:
         return len(self._settled)
@@ -107,7 +121,7 @@ class Settled:
 
     def _rest_of_stream(self, batch: MiniBatch, pass_over: Callable[[MiniBatch], None]) -> Iterator[MiniBatch]:
         """Gaps one by one, then what follows the last that is settled, unless the stream has ended there."""
-        begin, end = self._settled.searchsorted([batch.file << 32, batch.file + 1 << 32])
+        begin, end = self._settled.searchsorted([_number((batch.file, 0)), _number((batch.file + 1, 0))])
         known = set((self._settled[begin:end] & 0xFFFFFFFF).tolist())
         top = max(known, default=-1) + 1
         ended = batch.file in self._streams

@@ -104,6 +104,8 @@ class Attempts:
 
     def run(self, batch: MiniBatch, value: Any, retry_count: int = 0) -> Any:
         """Call the user's ``run()``."""
+        if not self._script.takes_context:
+            return self._script.run(value, None)
         lower_bound = batch.row if batch.row >= 0 else None
         return self._script.run(value, Context(batch.name, {}, None, retry_count, lower_bound))
 
@@ -127,7 +129,7 @@ class Attempts:
             result = self.run(batch, value, retry_count)
             failpoint("run.after")
             payload = self.format(result)
-            return Answer(items, payload, seconds=time.perf_counter() - began)
+            return Answer(items, payload, None, time.perf_counter() - began)
         except Exception as error:
             failure = failure_of(error, phase)
             if isinstance(error, MiniBatchError) and error.items is not None:

@@ -22,8 +22,10 @@ from typing import Any
 
 from daskbatch.failpoints import failpoint
 from daskbatch.types import MiniBatch
-from daskbatch.worker import entry, script, wire
+from daskbatch.worker import entry, script, shim, wire
 from daskbatch.worker.attempt import Attempts, failure_of, parts_of
+from daskbatch.worker.interpreter import refuse_missing
+from daskbatch.worker.shim_names import IN_RUNNERS
 from daskbatch.worker.supervisor import become_subreaper, supervise
 
 __all__ = ["main"]
@@ -118,6 +120,12 @@ class _Runner:
         root = setup["package_root"]
         sys.path[:] = [*(part for part in sys.path if part != root), root]
         entry.configure(**setup["entry_script"])
+        refuse_missing(setup)
+        shim.install(IN_RUNNERS)
+        if setup.get("tensorflow1"):
+            from daskbatch.worker import tensorflow1
+
+            tensorflow1.install()
         if setup["pickled"]:
             import cloudpickle
 
@@ -126,7 +134,9 @@ class _Runner:
             with open(setup["pickled"], "rb") as file:
                 self.script = script.load_object(cloudpickle.load(file), setup["arguments"])
         else:
-            self.script = script.load_script(setup["script"], setup["arguments"], setup["source_directory"])
+            self.script = script.load_script(
+                setup["script"], setup["arguments"], setup["source_directory"], setup["script_digest"]
+            )
         table = None if setup["table"] is None else wire.table_format(setup["table"])
         self.attempts = Attempts(self.script, table, setup["suffix"], setup["action"], self.page.enter)
         self.script.init()

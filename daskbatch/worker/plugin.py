@@ -30,6 +30,7 @@ from daskbatch.worker.task_report import TaskReport
 __all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
 _LEASE_CHECK_MS = 2000
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class PluginSettings:
     """Bytes a slot's tree may use; None: the node's memory / slots."""
     pickled: bytes | None
     """The user's object by cloudpickle; loaded in runners alone."""
+    python: str | None
+    """Interpreter of the runners; None: the worker's own."""
     logging_level: str
     folder: str
     """Working directory of the client: relative paths in a script's arguments mean it. Where a node does not have it,
@@ -97,7 +100,9 @@ class RunPlugin(WorkerPlugin):
         """Make this worker's slots: those with these numbers, of the node's `slots_on_node`."""
         if self._slots:
             return
-        self._scratch = scratch = Scratch(map(_process, numbers), self._settings.pickled)
+        settings = self._settings
+        package = None if settings.python is None else _PACKAGE
+        self._scratch = scratch = Scratch(map(_process, numbers), settings.pickled, package)
         gpus = visible_gpus()
         for number in numbers:
             slot = self._make_slot(number, slots_on_node, scratch, gpus[number % len(gpus)] if gpus else None)
@@ -127,9 +132,9 @@ class RunPlugin(WorkerPlugin):
         environment = {**os.environ, "AZUREML_BI_OUTPUT_PATH": settings.output, **settings.environment}
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        root = str(Path(__file__).parents[2])
+        root = scratch.package_root or str(_PACKAGE.parent)
         launch = Launch(
-            python=sys.executable,
+            python=settings.python or sys.executable,
             package_root=root,
             setup={
                 **settings.setup,

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _BOOT = "import sys; sys.path[0] = {root!r}; from daskbatch.worker.child import 
 _MARK = "DASKBATCH_RUNNER"  # environment variable that all processes of a runner inherit
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 18
+_FEW_BYTES = 1 << 14
+_LOOKS_AT_ONCE = 16  # reads of a row before frames are gathered: short rows are not held up
+_GATHER = 0.005  # seconds
 _LAST_RESORT = 15.0  # seconds beyond every deadline of the supervisor's own
 
 
@@ -161,6 +165,7 @@ class Runner:
         RunnerDied
             After the last frame that it sent whole.
         """
+        looks = 0
         while True:
             wait = due()
             ready = {fd for fd, _ in self._poll.poll(None if wait is None else wait * 1000)}
@@ -169,6 +174,10 @@ class Runner:
                     data = os.read(self._result, _READ_BYTES)
                     if data:
                         yield from self._frames.feed(data)
+                        looks += 1
+                        if looks > _LOOKS_AT_ONCE and len(data) < _FEW_BYTES:
+                            # A look for each quick mini-batch would cost this process more than all else about it.
+                            time.sleep(_GATHER)
                         continue
                     # Closed, but the verdict may take its moment.
                     self._poll.unregister(self._result)

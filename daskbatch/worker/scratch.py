@@ -23,6 +23,8 @@ class Scratch:
         Names of the slots; each gets a working folder.
     pickled : bytes or None
         The user's object, for the runners to load.
+    package : Path or None
+        The package's folder, for runners with another interpreter: beside it may lie packages for this one alone.
 
     Raises
     ------
@@ -30,11 +32,12 @@ class Scratch:
         No folder can be made there.
     """
 
-    def __init__(self, processes: Iterable[str], pickled: bytes | None) -> None:
+    def __init__(self, processes: Iterable[str], pickled: bytes | None, package: Path | None = None) -> None:
         self.path = tempfile.mkdtemp(prefix="daskbatch-")
         os.rmdir(self.path)  # one could be made; until there is a runner, nobody would remove it after a kill
         self._processes = tuple(processes)
         self._pickled = pickled
+        self._package = package
         self._lock = threading.Lock()
         self._made = False
 
@@ -47,6 +50,11 @@ class Scratch:
         """Where the user's object lies, if there is one."""
         return None if self._pickled is None else os.path.join(self.path, "entry.pickle")
 
+    @property
+    def package_root(self) -> str | None:
+        """Folder with the package and nothing else, if there is one."""
+        return None if self._package is None else os.path.join(self.path, "package")
+
     def make(self) -> None:
         """Make it, unless that was done. Any thread."""
         with self._lock:
@@ -55,6 +63,9 @@ class Scratch:
             os.mkdir(self.path, 0o700)
             for process in self._processes:
                 os.mkdir(self.working(process))
+            if self.package_root is not None and self._package is not None:
+                os.mkdir(self.package_root)
+                os.symlink(self._package, os.path.join(self.package_root, self._package.name))
             if self.pickle is not None and self._pickled is not None:
                 Path(self.pickle).write_bytes(self._pickled)
             self._made = True

@@ -7,6 +7,7 @@ client's: it looks at a script before anything starts, and executes nothing.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import inspect
 import os
@@ -17,7 +18,7 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from daskbatch.errors import EntryScriptError
+from daskbatch.errors import EntryScriptError, ScriptChanged
 
 __all__ = ["Context", "Script", "check_script_source", "load_object", "load_script"]
 
@@ -70,7 +71,12 @@ class Script:
         if self._init is not None:
             self._init()
 
-    def run(self, mini_batch: Any, context: Context) -> Any:
+    @property
+    def takes_context(self) -> bool:
+        """Whether ``run`` has a parameter for it; known after `init`."""
+        return bool(self._style)
+
+    def run(self, mini_batch: Any, context: Context | None) -> Any:
         """Call the user's ``run``; a generator is consumed here, where the time limit still holds."""
         if self._run is None:
             raise EntryScriptError(f"{self.file}: run() was called before init()")
@@ -95,14 +101,21 @@ class Script:
 # Loading
 
 
-def load_script(path: str, arguments: Sequence[str], source_directory: str | None) -> Script:
+def load_script(path: str, arguments: Sequence[str], source_directory: str | None, digest: str | None = None) -> Script:
     """Execute an entry script's module.
 
     ``sys.argv`` and ``sys.path`` are set before: scripts parse their arguments and import their
     siblings while they are imported. Nothing is written beside the script (no bytecode).
 
+    Parameters
+    ----------
+    digest
+        SHA-256 that the file must have, in hexadecimal; None: any.
+
     Raises
     ------
+    ScriptChanged
+        It is another script by now: one run must not mix the results of two.
     EntryScriptError
         There is no usable ``run``, or the script exits. What the script itself raises passes through.
     """
@@ -112,6 +125,11 @@ def load_script(path: str, arguments: Sequence[str], source_directory: str | Non
     module = _new_module(path)
     with open(path, "rb") as file:
         source = file.read()
+    if digest is not None and hashlib.sha256(source).hexdigest() != digest:
+        raise ScriptChanged(
+            f"The entry script {path} has changed since the run began, so no new process can go on with it. Next: put"
+            " it back and repeat the command, or add --fresh (fresh=True), which begins anew."
+        )
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except SystemExit as error:

@@ -179,7 +179,7 @@ class Slot:
             # Somebody outside wants the processes gone. Again and again, and it is the script itself.
             report.died = {**failure, "charged": False}
         elif verdict["phase"] == "start":
-            report.init_error = failure
+            report.init_error = {**failure, "killed": _was_killed(verdict)}
         else:
             report.died = {**failure, "charged": True}
             key = (verdict["file"], verdict["index"])
@@ -231,6 +231,13 @@ def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str
         return {"phase": "idle"}
     file, index = batches[position].key
     return {"phase": "run", "file": file, "index": index, "items": UNKNOWN_ITEMS}
+
+
+def _was_killed(verdict: dict[str, Any]) -> bool:
+    """Whether the end has come from somewhere else, for all that is known."""
+    status = verdict["status"]
+    killed = verdict["reason"] == "exit" and status is not None and os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    return killed or verdict["reason"] == "lost"
 
 
 def _known(items: int) -> int | None:

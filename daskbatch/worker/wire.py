@@ -175,7 +175,7 @@ class FrameReader:
                     break
                 payload = bytes(held[at + head : stop])
                 at = stop
-                yield Frame(kind, file, index, items, returned, rows, columns, crc, seconds, payload)
+                yield Frame._make((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
         finally:
             del held[:at]
 

@@ -45,9 +45,11 @@ class Chaos:
         with self._somewhere() as given:
             command = self.expected.command(self.folder, *given)
             codes = command.again_and_again(self._kill_some)
+            if codes[-1] == 1 and "init() failed" in command.said():
+                # Its processes were killed again and again while they started: that is told, and the user goes on.
+                command.again_and_again(self._kill_some)
         story = f"seed {self.seed}, killed: {self.killed}, exit codes: {codes}\n{command.said()}"
         assert codes[-1] == 0, story
-        assert codes.count(-9) == len(codes) - 1, story
         check(self.folder, self.expected, again=self._cost())
 
     @contextlib.contextmanager
@@ -59,14 +61,17 @@ class Chaos:
             yield ["--scheduler", str(self._cluster.file)]
 
     def _kill_some(self, client: subprocess.Popen[bytes]) -> None:
-        while len(self.killed) < _MOST_KILLS:
+        while client.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 client.wait(self._random.expovariate(1 / _SECONDS_BETWEEN))
                 return
-            victims = self._victims(client.pid)
-            who = self._random.choice(sorted(victims))
-            self.killed.append(who)
-            kill(self._random.choice(victims[who]))
+            if self._cluster is not None:
+                self._cluster.mend()
+            if len(self.killed) < _MOST_KILLS:
+                victims = self._victims(client.pid)
+                who = self._random.choice(sorted(victims))
+                self.killed.append(who)
+                kill(self._random.choice(victims[who]))
 
     def _victims(self, client: int) -> dict[str, list[int]]:
         """Process ids by what they are; only those that there are at this moment."""

@@ -50,6 +50,12 @@ class OutsideCluster:
         """Process ids; a worker is a child of its nanny."""
         return [process.pid for process in self._processes[1:]]
 
+    def mend(self) -> None:
+        """Start nannies anew that have ended: one whose worker is killed while it starts gives up."""
+        for number, process in enumerate(self._processes[1:], 1):
+            if process.poll() is not None:
+                self._processes[number] = self._worker()
+
     def revive(self) -> None:
         """What its owner does when it is dead: start it again."""
         self._end()
@@ -57,25 +63,24 @@ class OutsideCluster:
 
     def _begin(self) -> None:
         self.file.unlink(missing_ok=True)
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
-        for _ in range(self._workers):
-            self._start(
-                "worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard",
-                "--local-directory", str(self._folder / "scratch"),
-            )  # fmt: skip
+        self._processes.append(self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show"))
+        self._processes += [self._worker() for _ in range(self._workers)]
         wait_for(self.file.exists, "the scheduler", self._processes[0])
 
-    def _start(self, what: str, *arguments: str) -> None:
+    def _worker(self) -> subprocess.Popen[bytes]:
+        scratch = str(self._folder / "scratch")
+        return self._start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--local-directory", scratch)
+
+    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+        own = ["--scheduler-file", str(self.file), "--no-dashboard"]
         with self._log.open("ab") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *arguments],
-                    env={**os.environ, **self._environment},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", what, *own, *arguments],
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _end(self) -> None:

@@ -53,6 +53,11 @@ daskbatch.run(
 """
 
 
+def subscribers(topic: str, dask_scheduler: Any) -> int:
+    """How many clients hear of a topic."""
+    return len(dask_scheduler._broker._topics[topic].subscribers)
+
+
 class Mine(WorkerPlugin):
     """Another user's plugin."""
 
@@ -135,6 +140,7 @@ def test_nothing_is_left_of_a_run_whose_client_is_killed(
         # Given a client with a plugin, a topic, a result and a task under way
         heard: list[Any] = []
         client.subscribe_topic("topic of mine", lambda event: heard.append(event[1]))
+        eventually(lambda: client.run_on_scheduler(subscribers, "topic of mine") == 1, "the subscription")
         client.log_event("topic of mine", "before")
         client.register_plugin(Mine())
         kept, task = client.submit(sum, [1, 2, 3]), client.submit(wait_for_go)
@@ -175,7 +181,7 @@ def test_nothing_is_left_where_a_worker_is_killed(
         worker.kill()
         # Then neither is left
         eventually(lambda: not psutil.pid_exists(runner), "the end of the runner")
-        eventually(lambda: not list(scratch.iterdir()), f"an empty {scratch}")
+        eventually(lambda: not list(scratch.glob("daskbatch*")), f"an empty {scratch}")
 
 
 def test_a_runner_that_dies_leaves_its_working_folder_to_the_next(
@@ -203,4 +209,4 @@ def test_a_runner_that_dies_leaves_its_working_folder_to_the_next(
     )  # fmt: skip
     # Then the run succeeds, and the folder goes with it
     assert run.summary["items"]["succeeded"] == 2
-    assert list(scratch.iterdir()) == []
+    assert list(scratch.glob("daskbatch*")) == []

@@ -18,10 +18,9 @@ from lives import kill
 from results import KINDS, Undisturbed, check, window
 
 SIDES = ("before", "after")
-RUNNERS = ("read", "run", "result.send")
-"""Steps of the runner, of which there are many; the third time is in the middle of the work."""
 NUMBERS = {"segment.write": 2, "segment.sync": 2, "report": 2, "ledger.append": 3, "ledger.sync": 3}
-ENGINES = ("plan", "run_json.write", "epoch.begin", *NUMBERS, "summary.write", "segments.drop")
+"""Steps of which there are many: at which time they are taken, so that it is in the middle of the work."""
+STEPS = ("plan", "run_json.write", "epoch.begin", *NUMBERS, "summary.write")
 """Steps of the client, which is engine and Dask worker in one here."""
 COMBINES = ("combine.write", "combine.publish")
 """The first time is for the list of mini-batches in the logs, the second for the result."""
@@ -30,19 +29,22 @@ COMBINES = ("combine.write", "combine.publish")
 def deaths() -> list[Death]:
     """All that are tested; the kinds of input take turns."""
     found = [
-        Death("client", f"{step}.{side}", KINDS[turn % 2], NUMBERS.get(step, 1))
-        for step in ENGINES
+        Death("client", f"{step}.{side}", KINDS[turn], NUMBERS.get(step, 1))
+        for step in STEPS
         for turn, side in enumerate(SIDES)
     ]
     found += [Death("client", f"{step}.{side}", "table", 2) for step in COMBINES for side in SIDES]
-    found += [Death("client", f"run.{side}", kind, 3, paused=True) for side in SIDES for kind in KINDS]
-    found += [Death("runner", f"{step}.{side}", "files", 3) for step in RUNNERS for side in SIDES]
-    found += [Death("supervisor", f"{step}.{side}", "table", 3, paused=True) for step in RUNNERS for side in SIDES]
-    return [
-        *found,
-        Death("runner", "run.after", "stream", 3),
-        Death("supervisor", "run.after", "stream", 3, paused=True),
+    found += [Death("client", f"segments.drop.{side}", "good") for side in SIDES]
+    found += [
+        Death("client", "run.before", "stream", 3, paused=True),
+        Death("client", "run.after", "table", 3, paused=True),
     ]
+    for point in ("read.before", "run.before", "run.after", "result.send.before", "result.send.after"):
+        found.append(Death("runner", point, "files", 3))
+    for point in ("read.after", "run.before", "result.send.after"):
+        found.append(Death("supervisor", point, "table", 3, paused=True))
+    found += [Death("runner", "run.after", "stream", 3), Death("supervisor", "run.after", "stream", 3, paused=True)]
+    return found
 
 
 @pytest.mark.parametrize("death", deaths(), ids=str)

@@ -242,6 +242,88 @@ def test_a_stream_that_changes_after_planning(
     assert run.output_file.read_text().split() == [f"{name}{number:02d}" for name in "13" for number in range(20)]
 
 
+@COMPUTE
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ("os.unlink(path)", "FileNotFoundError", "is gone: it was there when the run was planned"),
+        ("open(path, 'a').write('!')", "MiniBatchError", "has changed since the run was planned: its size was 3"),
+        ("os.utime(path, (0, 0))", "MiniBatchError", "since the run was planned: its modification time was"),
+    ],
+    ids=["gone", "grown", "touched"],
+)
+def test_a_file_that_changes_after_planning(
+    change: str,
+    error: str,
+    message: str,
+    compute: str,
+    tmp_path: Path,
+    script: Callable[..., str],
+    files: Callable[[int], str],
+) -> None:
+    # Given files, one a mini-batch, of which the run() of the first harms the fourth
+    path = os.path.join(files(6), "f03.bin")
+    entry = script(f"""
+        import os
+
+        def run(mini_batch):
+            with open({str(tmp_path / "calls")!r}, "a") as calls:
+                calls.write(os.path.basename(mini_batch[0]) + "\\n")
+            path = {path!r}
+            if mini_batch[0].endswith("f00.bin"):
+                {change}
+            return [os.path.basename(mini_batch[0])]
+    """)
+    # When they are run, one after the other
+    run = daskbatch.run(
+        entry, tmp_path / "in", output=tmp_path / "out", compute=compute, process_count_per_node=1, run_max_try=2,
+        **FILES,
+    )  # fmt: skip
+    # Then that file alone has failed, without its run() called; each other was run once
+    (failed,) = run.failed_items()
+    assert (failed["paths"], failed["item_count"], failed["error"], failed["tries"]) == ([path], 1, error, 2)
+    assert path in failed["message"]
+    assert message in failed["message"]
+    others = [f"f{number:02d}.bin" for number in (0, 1, 2, 4, 5)]
+    assert (tmp_path / "calls").read_text().split() == others
+    assert run.output_file is not None
+    assert run.output_file.read_text().split() == others
+
+
+def test_a_disk_that_does_not_answer(tmp_path: Path, script: Callable[..., str], files: Callable[[int], str]) -> None:
+    # Given a file that cannot be looked at: the call never comes back
+    entry = script("""
+        import os
+        import threading
+
+        stat = os.stat
+
+        def hang(path, *args, **kwargs):
+            if str(path).endswith("f01.bin"):
+                threading.Event().wait()
+            return stat(path, *args, **kwargs)
+
+        def init():
+            os.stat = hang
+
+        def run(mini_batch):
+            return [os.path.basename(path) for path in mini_batch]
+    """)
+    # When it is run
+    run = daskbatch.run(
+        entry, files(4), output=tmp_path / "out", process_count_per_node=1, read_timeout=1, run_max_try=1, **FILES
+    )
+    # Then reading has timed out, and the others are there
+    (failed,) = run.failed_items()
+    assert (failed["error"], failed["item_count"], failed["paths"]) == (
+        "ReadTimeout",
+        1,
+        [str(tmp_path / "in/f01.bin")],
+    )
+    assert run.output_file is not None
+    assert run.output_file.read_text().split() == ["f00.bin", "f02.bin", "f03.bin"]
+
+
 @pytest.mark.parametrize(
     ("compute", "kind"),
     [

@@ -46,3 +46,25 @@ def test_a_number_past_the_end_says_how_many_there_are(tmp_path: Path, script: C
     (tmp_path / "in.csv").write_text("id\n1\n2\n")
     with pytest.raises(daskbatch.UsageError, match="from 0 to 1, got 2"):
         daskbatch.try_(script(SCRIPT), tmp_path / "in.csv", mini_batch=2, mini_batch_size="1rows")
+
+
+def test_a_file_that_has_gone_since_planning_is_named(
+    tmp_path: Path, script: Callable[..., str], files: Callable[[int], str]
+) -> None:
+    # Given a script that takes the second of three files away while it is imported
+    folder = files(3)
+    entry = script(f"""
+        import os
+
+        os.unlink({folder + "/f01.bin"!r})
+
+        def run(mini_batch):
+            return mini_batch
+    """)
+    # When that file is tried, then it is named
+    with pytest.raises(FileNotFoundError, match=r"f01\.bin is gone: it was there when the run was planned"):
+        daskbatch.try_(entry, folder, mini_batch=1, mini_batch_size=1)
+    # When the one behind it is tried, then it does not matter
+    Path(folder, "f01.bin").touch()
+    result = daskbatch.try_(entry, folder, mini_batch=2, mini_batch_size=1)
+    assert result.mini_batch == [folder + "/f02.bin"]

@@ -62,3 +62,19 @@ def catch() -> None:
         print(error)
     except daskbatch.DaskbatchError as error:
         print(error)
+
+
+def register() -> None:
+    """A workspace holds what is registered."""
+    ws = daskbatch.Workspace.create("mine", "folder", exist_ok=True)
+    store: daskbatch.Datastore = daskbatch.Datastore.register(ws, "photos", Path("photos"), overwrite=True)
+    path: daskbatch.DataPath = ws.datastores["photos"].path("2024/*.png")
+    ws.get_default_datastore().upload("photos", target_path="photos", overwrite=True)
+    copied: int = store.download("copies", prefix="2024/")
+    model: daskbatch.Model = daskbatch.Model.register(ws, "model.keras", "digits", tags={"area": "images"})
+    models: list[daskbatch.Model] = daskbatch.Model.list(ws, latest=True)
+    where: str = daskbatch.Model.get_model_path("digits", version=model.version)
+    config = daskbatch.AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=4)
+    target: daskbatch.ComputeTarget = daskbatch.ComputeTarget.create(ws, "cpu-cluster", config)
+    target.wait_for_completion(show_output=True)
+    print(path, copied, models, where, target.get_status().serialize())

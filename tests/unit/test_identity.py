@@ -5,6 +5,7 @@ import encodings.aliases
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -67,6 +68,8 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "encoding": ({}, {"encoding": "latin-1"}, "encoding was utf-8, now iso8859-1"),
     "support_multi_line": ({}, {"support_multi_line": True}, "support_multi_line was False, now True"),
     "dtype": ({}, {"dtype": "a=int"}, "dtype was {}, now {'a': 'int64'}"),
+    "include_path": ({}, {"include_path": True}, "include_path was False, now True"),
+    "partition_format": ({}, {"partition_format": "/{a}.csv"}, "partition_format was not given, now '/{a}.csv'"),
     "output_action": ({}, {"output_action": "summary_only"}, "output_action was append_row, now summary_only"),
     "append_row_file_name": (
         {},
@@ -97,6 +100,8 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "scheduler": ({}, {"scheduler": "tcp://host:1"}, ""),
     "dashboard": ({}, {"dashboard": True}, ""),
     "logging_level": ({}, {"logging_level": "DEBUG"}, ""),
+    "python": ({}, {"python": sys.executable}, f"python was not given, now {sys.executable!r}"),
+    "tensorflow1": ({}, {"tensorflow1": True}, "tensorflow1 was False, now True"),
     "output": ({}, {"output": "elsewhere"}, ""),
 }
 
@@ -331,6 +336,8 @@ OPTIONS = {
     ),
     "encoding": st.sampled_from(["utf-8", "utf-16", "latin-1", "cp1252", "ascii", "utf-8-sig"]),
     "dtype": st.dictionaries(WORDS, st.sampled_from([*USER_TYPES, "Int64", "timestamp[us, tz=UTC]"]), max_size=3),
+    "include_path": st.booleans(),
+    "partition_format": st.sampled_from(["{a}", "/{a b}/{t:yyyyMM}*.csv"]),
     "output_action": st.sampled_from(["append_row", "summary_only"]),
     "append_row_file_name": st.sampled_from(["p.csv", "outputs", "a b.txt", "é.jsonl"]),
     "error_threshold": COUNTS,
@@ -346,6 +353,8 @@ OPTIONS = {
     "arguments": st.lists(WORDS, max_size=3),
     "environment_variables": st.dictionaries(st.sampled_from("AB"), WORDS),
     "logging_level": st.sampled_from(["WARNING", "INFO", "DEBUG"]),
+    "python": st.just(sys.executable),
+    "tensorflow1": st.booleans(),
     "dashboard": st.booleans(),
     "task_seconds": st.floats(0, 3600, exclude_min=True),
     "inputs": st.lists(st.sampled_from(["data", "*.csv", "/x/~y", "ü/**", "a\udcff"]), min_size=1),
@@ -362,6 +371,7 @@ def given_options(draw: st.DrawFn) -> dict[str, Any]:
     entry = draw(st.sampled_from([{}, {"entry": "model.py", "source_directory": "src"}]))
     if input_format == "files":
         options.pop("dtype", None)
+        options.pop("include_path", None)
         options["mini_batch_size"] = draw(st.integers(1, 99))
     if "" in options.get("dtype", {}):
         del options["dtype"][""]

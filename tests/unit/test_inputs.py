@@ -339,7 +339,7 @@ def test_a_file_that_changed_or_vanished_is_told(table_of: Any) -> None:
     with pytest.raises(MiniBatchError, match=r"changed since the run was planned: its size was 4 and is 5\."):
         reader.read(mini_batch)
     path.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"a\.csv is gone: it was there when the run was planned\."):
         reader.read(mini_batch)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ ACCEPTED = [
     ("dtype", "a=int64,b=string", "input.dtype", (("a", "int64"), ("b", "string"))),
     ("dtype", "a=b=float", "input.dtype", (("a=b", "float64"),)),
     ("dtype", "t=timestamp[us, tz=UTC],n=int8", "input.dtype", (("t", "timestamp[us, tz=UTC]"), ("n", "int8"))),
+    ("include_path", True, "input.include_path", True),
+    ("partition_format", "/{a}/*.csv", "input.partition_format", "/{a}/*.csv"),
     ("output_action", "summary_only", "output_action", "summary_only"),
     ("append_row_file_name", "scores.parquet", "append_row_file_name", "scores.parquet"),
     ("append_row_file_name", "outputs", "append_row_file_name", "outputs"),
@@ -75,6 +78,9 @@ ACCEPTED = [
     ("environment_variables", {"A": 1}, "environment_variables", (("A", "1"),)),
     ("environment_variables", ["A=b=c", "B="], "environment_variables", (("A", "b=c"), ("B", ""))),
     ("logging_level", "debug", "logging_level", "DEBUG"),
+    ("python", sys.executable, "python", sys.executable),
+    ("python", Path(sys.executable), "python", sys.executable),
+    ("tensorflow1", True, "tensorflow1", True),
     ("scheduler", "tls://host:8786", "scheduler", "tls://host:8786"),
     ("scheduler", "host:8786", "scheduler", "tcp://host:8786"),
     ("compute", "serial", "compute", "serial"),
@@ -107,6 +113,8 @@ REFUSED = [
     ("dtype", "a", "id=int64"),
     ("dtype", {"a": "in64"}, "Did you mean 'int64'?"),
     ("dtype", "a=int64,a=string", "once"),
+    ("include_path", "yes", "True or False"),
+    ("partition_format", "a/b.csv", "name a key in braces"),
     ("output_action", "append_rows", "Did you mean 'append_row'?"),
     ("append_row_file_name", "out/p.csv", "'p.csv' here"),
     ("append_row_file_name", "..", "must end with"),
@@ -133,6 +141,12 @@ REFUSED = [
     ("environment_variables", ["PATH"], "NAME=value"),
     ("environment_variables", {"": "x"}, "one character or more"),
     ("logging_level", "warn", "Did you mean 'WARNING'?"),
+    ("python", "nowhere/python", "does not exist"),
+    ("python", "no-such-python", "on PATH"),
+    ("python", ".", "got the folder"),
+    ("python", "score.py", "not executable"),
+    ("python", "/bin/ls", "does not tell its version"),
+    ("tensorflow1", 1, "True or False"),
     ("scheduler", "nowhere.json", "no such file"),
     ("compute", "slurm", "local or serial"),
     ("output", "s3://bucket/out", "local path in this version"),
@@ -158,6 +172,7 @@ def test_refuses_with_the_name_and_the_next_step(name: str, value: object, told:
         {"input_format": "parquet", "separator": ","},
         {"input_format": "jsonl", "header": "none"},
         {"input_format": "files", "support_multi_line": True},
+        {"input_format": "files", "include_path": True},
         {"compute": "serial", "scheduler": "tcp://host:1"},
     ],
 )

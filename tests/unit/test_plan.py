@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,12 @@ def test_files_are_grouped_in_order(tmp_path_factory: pytest.TempPathFactory, co
     assert [path for mini_batch in found for path in mini_batch.paths] == names
     assert [mini_batch.key for mini_batch in found] == [(i, 0) for i in range(0, count, size)]
     assert plan.mini_batches == plan.estimate == len(found)
+    # And each goes with what it was like
+    states = [os.stat(name) for name in names]
+    assert [stamp for mini_batch in found for stamp in mini_batch.stamps] == [
+        value for state in states for value in (state.st_size, state.st_mtime_ns)
+    ]
+    assert all(len(mini_batch.stamps) == 2 * len(mini_batch.paths) for mini_batch in found)
 
 
 def test_files_by_default(planned: Any) -> None:
@@ -60,6 +67,42 @@ def test_files_by_default(planned: Any) -> None:
     assert (plan.format, plan.table, plan.size, plan.files) == ("files", None, MiniBatchSize("files", 10), 11)
     assert plan.description == "11 files (by suffix), mini-batches of 10 files"
     assert [len(mini_batch.paths) for mini_batch in read_plan(plan)] == [10, 1]
+
+
+def test_files_are_counted_in_bytes_empty_ones_too(planned: Any) -> None:
+    plan = planned({"a.png": b"abc", "b.png": b"", "c.png": b"d"})
+    assert (plan.files, plan.input_bytes, plan.skipped) == (3, 4, ())
+
+
+def test_names_like_parts_of_the_plan_file_survive(planned: Any, tmp_path: Path) -> None:
+    names = ['a",1,2]\n["b', "a]\n[b", "[1,2]", os.fsdecode(b"caf\xe9")]
+    plan = planned(dict.fromkeys(names, b""), MiniBatchSize("files", 3))
+    found = [path for mini_batch in read_plan(plan) for path in mini_batch.paths]
+    assert sorted(found) == sorted(str(tmp_path / "in" / name) for name in names)
+
+
+def test_a_mini_batch_may_hold_more_files_than_there_are(planned: Any) -> None:
+    (mini_batch,) = read_plan(planned({"a.png": b"", "b.png": b""}, MiniBatchSize("files", 10**12)))
+    assert len(mini_batch.paths) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "fields"),
+    [("a.png", b"abc", 3), ("a.csv", b"a\n1\n", 3), ("a.parquet", None, 4)],
+    ids=["files", "csv", "parquet"],
+)
+def test_a_line_of_the_plan_file_says_what_the_file_was_like(
+    name: str, data: bytes | None, fields: int, planned: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "in" / name
+    if data is None:
+        path.parent.mkdir()
+        pq.write_table(pa.table({"a": [1, 2]}), path)
+    plan = planned({} if data is None else {name: data})
+    status = path.stat()
+    (line,) = map(json.loads, plan.path.read_text().splitlines())
+    assert line[:3] == [str(path), status.st_size, status.st_mtime_ns]
+    assert len(line) == fields  # Parquet: the row groups too
 
 
 def test_plain_text_is_cut_by_arithmetic(planned: Any) -> None:

@@ -126,6 +126,13 @@ def test_init_that_fails_on_two_slots_before_any_success_stops_the_run() -> None
     assert InitGate().failed("a/0", slots=1) == "stop"
 
 
+def test_a_process_that_is_killed_in_init_gets_two_more() -> None:
+    gate = InitGate()
+    assert [gate.failed("a/0", slots=1, killed=True) for _ in range(3)] == ["go on", "go on", "stop"]
+    gate = InitGate(succeeded=True)
+    assert [gate.failed("a/0", slots=2, killed=True) for _ in range(4)] == ["go on", "go on", "go on", "leave out"]
+
+
 def test_init_that_succeeds_elsewhere_leaves_a_slot_one_more_chance() -> None:
     gate = InitGate(succeeded=True)
     assert gate.failed("b/0", slots=8) == "go on"

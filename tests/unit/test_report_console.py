@@ -115,6 +115,7 @@ def test_a_completed_run_ends_with_where_things_are(tmp_path: Path) -> None:
         f"Result: {tmp_path}/predictions.csv (1,200 rows, 20.0 KB)",
         f"Failed items: {tmp_path}/failed_items.jsonl",
         f"Logs: {tmp_path}/logs",
+        f"To try again what failed: daskbatch retry-failed {tmp_path}",
     ]
 
 
@@ -133,7 +134,9 @@ def test_a_traceback_is_shown_once() -> None:
 
 
 def test_a_summary_with_nothing_in_it_is_no_error() -> None:
-    assert shown(STARTED, RunFinished(1.0, {}, "init() failed", None)) == "Ended after 0.0 s: init() failed.\n"
+    assert shown(STARTED, RunFinished(1.0, {}, "init() failed", None)) == (
+        "Ended after 0.0 s: init() failed.\nTo go on: repeat the command, or: daskbatch resume /out\n"
+    )
 
 
 def test_notices_are_shown() -> None:
@@ -153,7 +156,7 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "30%|" in text
     assert "12 of 40 mini-batches, 0:00:10 left, 1,204 items/s, 2 slots" in text
     assert text.index("ValueError: bad") > text.index("30%|")
-    assert text.rstrip().endswith("predictions.csv (1,200 rows, 20.0 KB)")
+    assert text.rstrip().endswith("To try again what failed: daskbatch retry-failed /out")
 
 
 def test_the_bar_follows_a_total_that_grows() -> None:

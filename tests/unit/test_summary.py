@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from daskbatch.events import MiniBatchFailed, RunFinished
-from daskbatch.report.summary import FAILED_ITEMS, RUN_SUMMARY, SummaryFiles
+from daskbatch.layout import FAILED_ITEMS, RUN_SUMMARY
+from daskbatch.report.summary import SummaryFiles
 
 
 def test_a_failure_is_on_disk_at_once(tmp_path: Path) -> None:

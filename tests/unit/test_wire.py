@@ -17,11 +17,17 @@ BATCHES = st.lists(
     st.one_of(
         st.builds(lambda file, paths: MiniBatch(file, 0, paths), NUMBERS, PATHS),
         st.builds(
+            lambda file, paths, stamps: MiniBatch(file, 0, tuple(paths), stamps=tuple(stamps * len(paths))),
+            NUMBERS,
+            st.sampled_from([["/a"], ["/b"], ["/a", "/b"]]),
+            st.lists(st.integers(0, 2**63), min_size=2, max_size=2),
+        ),
+        st.builds(
             MiniBatch, NUMBERS, NUMBERS, PATHS, NUMBERS, NUMBERS, st.integers(1, 2**40), NUMBERS, NUMBERS, NUMBERS
         ),
         st.builds(lambda *key: MiniBatch(*key, stop=OPEN_END), NUMBERS, NUMBERS, PATHS),
     ),
-    max_size=5,
+    max_size=6,
 )
 
 
