@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from daskbatch.api.again import cancel, resume, retry_failed, status
     from daskbatch.api.compute import AmlCompute, ComputeTarget
     from daskbatch.api.conda import CondaDependencies
+    from daskbatch.api.config import ParallelRunConfig
     from daskbatch.api.consumption import DatasetConsumptionConfig
     from daskbatch.api.data_path import DataPath
     from daskbatch.api.data_types import DataType, PromoteHeadersBehavior
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from daskbatch.api.dataset_factory import Dataset
     from daskbatch.api.datastore import Datastore
     from daskbatch.api.environment import Environment
+    from daskbatch.api.experiment import Experiment
     from daskbatch.api.ignored import IgnoredWarning
     from daskbatch.api.model import Model
     from daskbatch.api.outputs import OutputFileDatasetConfig, PipelineData
     from daskbatch.api.parameters import PipelineParameter
+    from daskbatch.api.pipeline import Pipeline
+    from daskbatch.api.pipeline_run import PipelineRun
     from daskbatch.api.run import Run, run
+    from daskbatch.api.step import ParallelRunStep
+    from daskbatch.api.step_run import StepRun
     from daskbatch.api.trial import TryResult, try_
     from daskbatch.api.workspace import Workspace
     from daskbatch.engine.status import RunStatus
@@ -66,6 +72,7 @@ __all__ = [
     "EntryScript",
     "EntryScriptError",
     "Environment",
+    "Experiment",
     "FileDataset",
     "IgnoredWarning",
     "InitFailed",
@@ -77,8 +84,12 @@ __all__ = [
     "NotFound",
     "OutputFileDatasetConfig",
     "OutputInUse",
+    "ParallelRunConfig",
+    "ParallelRunStep",
+    "Pipeline",
     "PipelineData",
     "PipelineParameter",
+    "PipelineRun",
     "PromoteHeadersBehavior",
     "ResultError",
     "Run",
@@ -89,6 +100,7 @@ __all__ = [
     "SchemaError",
     "ScriptChanged",
     "SegmentDamaged",
+    "StepRun",
     "TabularDataset",
     "TakenOver",
     "ThresholdExceeded",
@@ -117,15 +129,21 @@ _HOMES = {
     "Datastore": "daskbatch.api.datastore",
     "EntryScript": "daskbatch.worker.entry",
     "Environment": "daskbatch.api.environment",
+    "Experiment": "daskbatch.api.experiment",
     "FileDataset": "daskbatch.api.dataset",
     "IgnoredWarning": "daskbatch.api.ignored",
     "Model": "daskbatch.api.model",
     "OutputFileDatasetConfig": "daskbatch.api.outputs",
+    "ParallelRunConfig": "daskbatch.api.config",
+    "ParallelRunStep": "daskbatch.api.step",
+    "Pipeline": "daskbatch.api.pipeline",
     "PipelineData": "daskbatch.api.outputs",
     "PipelineParameter": "daskbatch.api.parameters",
+    "PipelineRun": "daskbatch.api.pipeline_run",
     "PromoteHeadersBehavior": "daskbatch.api.data_types",
     "Run": "daskbatch.api.run",
     "RunStatus": "daskbatch.engine.status",
+    "StepRun": "daskbatch.api.step_run",
     "TabularDataset": "daskbatch.api.dataset",
     "TryResult": "daskbatch.api.trial",
     "Workspace": "daskbatch.api.workspace",

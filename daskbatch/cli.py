@@ -14,6 +14,7 @@ import click
 
 from daskbatch import __version__
 from daskbatch.cli_options import FREE, given, with_options
+from daskbatch.cli_pipelines import runs_command, submit_command
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
 
 __all__ = ["cli", "main"]
@@ -114,11 +115,10 @@ def cli(ctx: click.Context, /) -> None:
 
 @cli.command("run", cls=_Command)
 @click.argument("entry")
-@click.argument("inputs", nargs=-1, required=True)
+@click.argument("inputs", nargs=-1)
 @click.option(
     "--output",
     metavar="FOLDER",
-    required=True,
     help="Folder of the result, the logs and the summary: a new one, or that of the same run.",
 )
 @with_options()
@@ -129,13 +129,14 @@ def cli(ctx: click.Context, /) -> None:
 @_shown
 @click.pass_context
 def run_command(
-    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str, fresh: bool, no_reuse: bool,
+    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str | None, fresh: bool, no_reuse: bool,
     quiet: bool, as_json: bool, **values: Any,
 ) -> int:  # fmt: skip
     """Run ENTRY over all INPUTS, into one result.
 
     ENTRY is a Python script with run(mini_batch). INPUTS are files, folders and globs. What follows
-    -- goes to the script, in sys.argv.
+    -- goes to the script, in sys.argv. Or ENTRY is a job of 'type: parallel', in YAML, which says it
+    all; options given here win, and --output may be left out where the job names a folder.
 
     The same command again goes on with a run that was stopped or killed, and takes the result of one
     that is completed.
@@ -143,11 +144,24 @@ def run_command(
     \b
     daskbatch run score.py 'photos/*.png' --output out
     daskbatch run score.py data/ --output out --mini-batch-size 1MB -- --model m.keras
+    daskbatch run job.yml
     """
     from daskbatch.api.run import run
 
-    choices = {"fresh": fresh, "allow_reuse": not no_reuse, "arguments": ctx.meta[ARGUMENTS], **given(values)}
-    return _run(output, quiet, as_json, lambda **listening: run(entry, list(inputs), **listening, **choices))
+    choices = {"fresh": fresh, "allow_reuse": not no_reuse, **given(values)}
+    if inputs or not entry.lower().endswith((".yml", ".yaml")):
+        choices |= {"entry": entry, "inputs": list(inputs), "arguments": ctx.meta[ARGUMENTS]}
+    else:
+        from daskbatch.api.job_options import options_of_job
+
+        job = options_of_job(entry, output=output, say=lambda line: click.echo(f"daskbatch: {line}", err=True))
+        output = job.pop("output", None)
+        choices = {**job, **choices, **({"arguments": ctx.meta[ARGUMENTS]} if ctx.meta[ARGUMENTS] else {})}
+    if not choices["inputs"]:
+        raise click.UsageError("Missing argument 'INPUTS...'.", ctx)
+    if output is None:
+        raise click.UsageError("Missing option '--output'.", ctx)
+    return _run(output, quiet, as_json, lambda **listening: run(**listening, **choices))
 
 
 def _run(output: str, quiet: bool, as_json: bool, run: Callable[..., object]) -> int:
@@ -284,6 +298,10 @@ def version_command() -> None:
     click.echo(f"python {python_version()}")
     for name in ("dask", "distributed", "pandas", "pyarrow"):
         click.echo(f"{name} {version(name)}")
+
+
+cli.add_command(submit_command)
+cli.add_command(runs_command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

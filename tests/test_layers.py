@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1] / "daskbatch"
 LAYERS = (
     "__main__",
     "cli",
+    "coordinator",
     "api",
     "engine",
     "policy",

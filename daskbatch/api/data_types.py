@@ -63,7 +63,7 @@ class DataType:
         """
         if formats is None:
             return DataType("timestamp[us]")
-        texts = formats if isinstance(formats, (list, tuple)) else [formats]
+        texts: list[str] = list(formats) if isinstance(formats, (list, tuple)) else [formats]  # type: ignore[list-item]
         if not texts or not all(
             isinstance(text, str) and "%" in text and "%f" not in text and FORMAT_MARK not in text for text in texts
         ):

@@ -156,20 +156,27 @@ class StepOutput:
         return replace(self, reading=reading)
 
 
-def read_output(reading: Mapping[str, Any], folder: str | os.PathLike[str], workspace: Workspace) -> Any:
+def read_output(
+    reading: Mapping[str, Any], folder: str | os.PathLike[str] | DataPath, workspace: Workspace
+) -> FileDataset | TabularDataset:
     """The dataset that a step's output is, once it is written.
 
     Parameters
     ----------
     reading : mapping
         `StepOutput.reading`.
-    folder : path
+    folder : path or DataPath
         Where the output lies.
     workspace : Workspace
     """
     pattern = reading.get("glob", "")
     document = {name: value for name, value in reading.items() if name != "glob"}
-    return from_document({**document, "paths": [os.path.join(os.fspath(folder), pattern)]}, workspace)
+    path: Any
+    if isinstance(folder, DataPath):
+        path = {"datastore": folder.datastore.name, "path": "/".join(filter(None, [folder.relative, pattern]))}
+    else:
+        path = os.path.join(folder, pattern)
+    return from_document({**document, "paths": [path]}, workspace)
 
 
 @dataclass(frozen=True)

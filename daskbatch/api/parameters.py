@@ -51,8 +51,8 @@ class PipelineParameter:
 
     @property
     def is_dataset(self) -> bool:
-        """Whether it stands for data."""
-        return isinstance(self.default_value, (FileDataset, TabularDataset, DataPath))
+        """Whether it stands for a dataset."""
+        return isinstance(self.default_value, (FileDataset, TabularDataset))
 
     def value(self, given: Any) -> Any:
         """What a submission gave, in the type of the default value. Numbers and switches may be given as text.

@@ -6,15 +6,17 @@ Whatever makes such a document, steps in Python, a saved file or a job's YAML, i
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from daskbatch.api.config_rules import RUN_OPTIONS, check_mini_batch_size, check_together, checked
+from daskbatch.api.config_rules import PARAMETERS, RUN_OPTIONS, check_mini_batch_size, check_together, checked
 from daskbatch.api.documents import check_name
+from daskbatch.api.environment import Environment
 from daskbatch.errors import UsageError
 from daskbatch.options.values import nearest
 
-__all__ = ["VERSION", "bound", "checked_document", "needs_of", "parameter_names", "steps_in_order"]
+__all__ = ["VERSION", "bound", "checked_document", "needs_of", "steps_in_order"]
 
 VERSION = 1
 _KEYS: Mapping[str, Any] = {
@@ -53,10 +55,23 @@ def checked_document(document: Mapping[str, Any]) -> dict[str, Any]:
     UsageError
         Something in it is wrong.
     """
+    try:
+        made = _checked(document)
+        json.dumps(made)
+    except UsageError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"This is no document of a pipeline: {error!r}. Save it again with Pipeline.save(path)."
+        ) from None
+    return made
+
+
+def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
     made = _filled("The pipeline", document, _KEYS)
     if made["version"] != VERSION:
         raise UsageError(
-            f"version of the pipeline must be {VERSION}, got {made['version']!r}: it is of another release."
+            f"version of the pipeline must be {VERSION}, got {made['version']!r}: it was saved by another release."
         )
     if not isinstance(made["steps"], list) or not isinstance(made["parameters"], dict):
         raise UsageError("A pipeline's document must have a list 'steps' and a mapping 'parameters'.")
@@ -98,6 +113,10 @@ def _check_step(step: dict[str, Any], parameters: Mapping[str, Any], steps: Sequ
     for key in ("inputs", "side_inputs", "arguments", "after"):
         if not isinstance(step[key], list):
             raise UsageError(f"{key} must be a list, got {step[key]!r}.")
+    if step["output"] is not None and not isinstance(step["output"]["name"], str):
+        raise UsageError(f"output must have a name, got {step['output']!r}.")
+    environment = step["environment"] or Environment("default").as_document()
+    step["environment"] = Environment.from_document(environment).as_document()
     step["config"] = _checked_config(step["config"], parameters)
     names = [one.get("name") for one in (*step["inputs"], *step["side_inputs"])]
     if len(set(names)) < len(names) or not step["inputs"]:
@@ -113,17 +132,17 @@ def _check_step(step: dict[str, Any], parameters: Mapping[str, Any], steps: Sequ
 
 
 def _checked_config(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": config.get("description")}
+    made: dict[str, Any] = {"description": checked("description", config.get("description"))}
     for name in config:
         _known("option", name, ("description", *RUN_OPTIONS))
     for name in RUN_OPTIONS:
         value = config.get(name)
-        reference = _parameter(value)
+        reference = _parameter(value) if name in PARAMETERS else None
         if reference is not None:
             checked(name, _default(reference, parameters))
             made[name] = value
-        elif value is None and name in ("process_count_per_node", "node_count"):
-            made[name] = None  # as many as there are, which a job's YAML can ask for
+        elif value is None and name == "process_count_per_node":
+            made[name] = None  # the usable cores, which is the default of a job's YAML
         else:
             made[name] = checked(name, value)
     check_together(made)
@@ -153,15 +172,16 @@ def _check_argument(given: Any, parameters: Mapping[str, Any], inputs: Sequence[
         for part in value:
             _check_argument(part, parameters, inputs, output)
     elif kind == "parameter":
-        _default(value, parameters)
+        if isinstance(_default(value, parameters), Mapping):
+            raise UsageError(f"The parameter {value!r} is a dataset: name the input that it is in arguments.")
     elif kind == "input":
         _known("input", value, inputs)
     elif kind == "output":
         _known("output", value, [] if output is None else [output])
     else:
         raise UsageError(
-            "Each of arguments must be a text or one of {parameter: ...}, {input: ...}, {output: ...}, {join: [...]}, got"
-            f" {given!r}."
+            "Each of arguments must be a text or one of {parameter: ...}, {input: ...}, {output: ...}, {join: [...]},"
+            f" got {given!r}."
         )
 
 
@@ -188,7 +208,7 @@ def _parameter(value: object) -> str | None:
     return str(value["parameter"]) if isinstance(value, Mapping) and "parameter" in value else None
 
 
-def _default(name: str, parameters: Mapping[str, Any]) -> Any:
+def _default(name: Any, parameters: Mapping[str, Any]) -> Any:
     _known("parameter", name, parameters)
     return parameters[name]["default"]
 
@@ -205,7 +225,7 @@ def needs_of(step: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*read, *step["after"]]))
 
 
-def _data(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _data(step: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from step["inputs"]
     yield from step["side_inputs"]
 
@@ -236,11 +256,6 @@ def _circle(left: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return way[way.index(way[-1]) :]
 
 
-def parameter_names(document: Mapping[str, Any]) -> list[str]:
-    """The names of the pipeline's parameters."""
-    return list(document["parameters"])
-
-
 def bound(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The same document with values in the place of its parameters, which are checked again.
 
@@ -264,14 +279,12 @@ def bound(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
         for one in _data(step):
             if "parameter" in one["dataset"]:
                 one["dataset"] = copy.deepcopy(_default(one["dataset"]["parameter"], made["parameters"]))
-        step["config"] = {name: _filled_in(value, made["parameters"]) for name, value in step["config"].items()}
+        for name in PARAMETERS:
+            reference = _parameter(step["config"][name])
+            if reference is not None:
+                step["config"][name] = _default(reference, made["parameters"])
         step["arguments"] = [_argument(value, made["parameters"]) for value in step["arguments"]]
     return checked_document(made)
-
-
-def _filled_in(value: Any, parameters: Mapping[str, Any]) -> Any:
-    reference = _parameter(value)
-    return value if reference is None else _default(reference, parameters)
 
 
 def _argument(value: Any, parameters: Mapping[str, Any]) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 from daskbatch.api.config_rules import check_mini_batch_size
 from daskbatch.api.consumption import DatasetConsumptionConfig, automatic_name
+from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
-from daskbatch.api.datastore import DataPath
 from daskbatch.api.outputs import StepOutput
 from daskbatch.api.parameters import PipelineParameter
 from daskbatch.api.references import as_document
@@ -111,9 +111,13 @@ def _one(what: str, given: object, mode: str) -> StepInput:
         return StepInput(automatic_name(given), given, mode, None, given)
     if isinstance(given, StepOutput):
         return StepInput(given.name, given, mode, None, given)
-    if isinstance(given, PipelineParameter) and given.is_dataset:
+    if isinstance(given, PipelineParameter) and _is_data(given):
         return StepInput(given.name.replace("-", "_"), given, mode, None, given)
     raise UsageError(f"Each of {what} must be {_DATA}, got {given!r} of type {type(given).__name__}.")
+
+
+def _is_data(parameter: PipelineParameter) -> bool:
+    return parameter.is_dataset or isinstance(parameter.default_value, DataPath)
 
 
 def check_inputs(
@@ -192,7 +196,7 @@ def argument_documents(given: object, inputs: Sequence[StepInput], output: StepO
 
 
 def _argument(given: object, inputs: Sequence[StepInput], output: StepOutput | None) -> str | Mapping[str, str]:
-    if isinstance(given, PipelineParameter) and not given.is_dataset:
+    if isinstance(given, PipelineParameter) and not _is_data(given):
         return {"parameter": given.name}
     if isinstance(given, (StepOutput, DatasetConsumptionConfig, FileDataset, TabularDataset, PipelineParameter)):
         if isinstance(given, StepOutput) and output is not None and given.origin is output.origin:

@@ -24,7 +24,7 @@ from daskbatch.options.output import check_unused
 from daskbatch.spec import RunSpec
 from daskbatch.store.replay import Replay, has_ended, is_begun, replay
 
-__all__ = ["Beginning", "Begun", "LastLife", "begin", "last_life"]
+__all__ = ["Beginning", "Begun", "LastLife", "begin", "completed_summary", "last_life"]
 
 COMPLETED = "Completed"
 DISCARDED = "discarded"
@@ -152,7 +152,7 @@ def _begin(
         return _claim_new(folder, last)
     _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
     if last.completed and not (how.retry_failed and last.has_failures):
-        summary = _reusable(folder, last.record.run_id)
+        summary = completed_summary(folder, last.record.run_id)
         if summary is not None:
             return Begun(summary=summary)
         tell(Notice(time.time(), _GONE, "WARNING"))
@@ -246,7 +246,7 @@ def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: st
     )
 
 
-def _reusable(folder: RunFolder, run_id: str) -> dict[str, Any] | None:
+def completed_summary(folder: RunFolder, run_id: str) -> dict[str, Any] | None:
     """The summary of the completed run, if its result is still there."""
     try:
         summary: dict[str, Any] = json.loads((folder.output / RUN_SUMMARY).read_text(encoding="utf-8"))

@@ -11,7 +11,9 @@ from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.places import SCHEDULER_GONE
 from daskbatch.engine.presence import LEASE
+from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
@@ -71,6 +73,10 @@ def run_over_dask(run: _Run) -> None:
         try:
             with run.phase("run"):
                 dispatcher.run()
+        except Exception:
+            if client.status in ("closing", "closed"):  # it has looked for its scheduler long enough
+                raise RunFailed(SCHEDULER_GONE) from None
+            raise
         finally:
             run.interrupts.listening = False
             run.first_run = dispatcher.first_start

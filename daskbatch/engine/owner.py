@@ -15,12 +15,19 @@ __all__ = ["is_gone", "this_process"]
 _SAME_START = 1.0  # seconds; where it comes from the wall clock, one that is set moves it a little
 
 
-def this_process() -> dict[str, Any]:
-    """What tells this process from any other, on any host."""
+def this_process(child: int | None = None) -> dict[str, Any]:
+    """What tells this process from any other, on any host.
+
+    Parameters
+    ----------
+    child : int, optional
+        Process id of a child that nobody has waited for yet: what tells that one.
+    """
+    pid = os.getpid() if child is None else child
     return {
         "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
+        "pid": pid,
+        "started": _started(pid),
         "place": _place(),
     }
 

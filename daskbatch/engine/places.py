@@ -19,12 +19,14 @@ from daskbatch.worker.plugin import assign_slots, end_slots
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Place", "Places"]
+__all__ = ["SCHEDULER_GONE", "Place", "Places"]
 
-_ASSIGN_TIMEOUT = 10.0
-_SCHEDULER_GONE = (
+SCHEDULER_GONE = (
     "the Dask scheduler is gone. What was done is kept. Next: once there is a scheduler again, repeat the command"
 )
+"""For the user."""
+
+_ASSIGN_TIMEOUT = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +115,7 @@ class Places:
         """
         workers = self._client.scheduler_info(n_workers=-1).get("workers")
         if workers is None:  # the client has given up looking for it
-            raise RunFailed(_SCHEDULER_GONE)
+            raise RunFailed(SCHEDULER_GONE)
         gone = [place for place in self.all if workers.get(place.address, {}).get("id") != place.id]
         self.all = [place for place in self.all if place not in gone]
         hosts: dict[str, list[tuple[str, Any]]] = defaultdict(list)

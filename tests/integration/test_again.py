@@ -160,51 +160,40 @@ def test_while_a_fresh_run_goes_on_the_old_result_stays(make: Make) -> None:
 # Another run
 
 
-def _new_script(gated: Gated) -> tuple[list[str], str]:
+@pytest.mark.parametrize("status", ["completed", "unfinished"])
+def test_another_run_is_refused(status: str, make: Make) -> None:
+    # Given a run that is there
+    gated = make("files", *SERIAL)
+    gated.go()
+    limit = "2" if status == "unfinished" else "-1"
+    options = [f"--error-threshold={limit}" if "threshold" in option else option for option in gated.options()]
+    assert gated.command("run", *options).returncode == (1 if status == "unfinished" else 0)
+    before, calls = gated.content(), gated.calls()
+
+    def check(told: str, *given: str) -> None:
+        is_refused(
+            gated.command("run", *(given or options)), told, "put that back and repeat the command", "add --fresh",
+            f"The output folder {str(gated.out)!r} holds a{'n' * (status[0] == 'u')} {status} run that is not this one",
+            "choose another output folder",
+        )  # fmt: skip
+        assert gated.content() == before
+        assert gated.calls() == calls
+
+    # When its script, an option, an argument, or its input is another, then it is refused and stays as it is
     script = gated.folder / "score.py"
     script.write_text(SCRIPT.read_text() + "\n# better\n")
-    return [str(script), *gated.options()[1:]], f"now {script}, which is not the same code"
-
-
-def _new_size(gated: Gated) -> tuple[list[str], str]:
-    options = gated.options()
-    options[options.index("--mini-batch-size") + 1] = "4"
-    return options, "mini_batch_size was 2, now 4"
-
-
-def _new_argument(gated: Gated) -> tuple[list[str], str]:
-    return gated.options(hold=7), "what follows '--'"
-
-
-def _new_file(gated: Gated) -> tuple[list[str], str]:
-    (gated.inputs / "f99.bin").write_bytes(b"x")
-    return gated.options(), "the input has changed"
-
-
-def _changed_file(gated: Gated) -> tuple[list[str], str]:
+    check(f"now {script}, which is not the same code", str(script), *options[1:])
+    check("mini_batch_size was 2, now 4", *["4" if option == "2" else option for option in options])
+    check("what follows '--'", *options, "--hold", "7")
+    more = gated.inputs / "f99.bin"
+    more.write_bytes(b"x")
+    check("the input has changed")
+    more.unlink()
     (gated.inputs / "f03.bin").write_bytes(b"y")
-    return gated.options(), "the input has changed"
-
-
-def _no_file(gated: Gated) -> tuple[list[str], str]:
-    (gated.inputs / "f03.bin").unlink()
-    return gated.options(), "the input has changed"
-
-
-CHANGES = (_new_script, _new_size, _new_argument, _new_file, _changed_file, _no_file)
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__[1:])
-def test_another_run_is_refused(change: Callable[[Gated], tuple[list[str], str]], completed: Gated) -> None:
-    before, calls = completed.content(), completed.calls()
-    command, told = change(completed)
-    is_refused(
-        completed.command("run", *command), told, f"The output folder {str(completed.out)!r} holds a completed run",
-        "put that back and repeat the command", "add --fresh", "choose another output folder",
-    )  # fmt: skip
-    assert completed.content() == before
-    assert completed.calls() == calls
-    assert completed.command("run", "--fresh", *command).returncode == 0
+    check("the input has changed")
+    # Fresh is a way out
+    assert gated.command("run", "--fresh", *options).returncode == (1 if status == "unfinished" else 0)
+    assert gated.summary()["epoch"] == 1
 
 
 def test_an_unfinished_run_of_another_input_is_refused(make: Make) -> None:

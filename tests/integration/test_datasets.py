@@ -13,6 +13,7 @@ import pytest
 
 import daskbatch
 from daskbatch import Dataset, DataType, FileDataset, TabularDataset
+from daskbatch.api.dataset_rows import materialise
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot import a test
 

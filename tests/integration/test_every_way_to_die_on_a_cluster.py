@@ -62,6 +62,7 @@ def test_every_way_to_die_on_a_cluster(
         # When the command is given until it ends by itself, on a cluster that is there
         codes = command.again_and_again(watch)
         if death.victim == "scheduler":
+            assert "the Dask scheduler is gone" in command.said()
             cluster.revive()
             codes = command.again_and_again()
     # Then it died with those that it needs

@@ -57,6 +57,7 @@ def launch(tmp_path: Path) -> Launch:
         package_root=str(ROOT),
         setup={
             "script": str(tmp_path / "score.py"),
+            "script_digest": None,
             "arguments": [],
             "source_directory": None,
             "suffix": ".txt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -52,6 +53,22 @@ def use() -> None:
     print(status, frame, path, failed, daskbatch.__version__)
 
 
+def datasets() -> None:
+    """Datasets have names, parts and rows."""
+    workspace = daskbatch.Workspace.from_config()
+    store = workspace.get_default_datastore()
+    files: daskbatch.FileDataset = daskbatch.Dataset.File.from_files((store, "photos/*.png"), validate=False)
+    named: daskbatch.FileDataset = files.take(10).register(workspace, "photos", create_new_version=True)
+    table = daskbatch.Dataset.Tabular.from_delimited_files(
+        store.path("t/"), set_column_types={"id": daskbatch.DataType.to_string()}
+    )
+    frame: pd.DataFrame = table.skip(1).to_pandas_dataframe()
+    parameter = daskbatch.PipelineParameter(name="photos", default_value=named)
+    side = daskbatch.DatasetConsumptionConfig("photos", parameter).as_mount()
+    output: daskbatch.PipelineData = daskbatch.PipelineData("scores", store).read_delimited_files()
+    print(frame, side.mode, output.as_input().name, daskbatch.OutputFileDatasetConfig("out").as_upload().path("1"))
+
+
 def catch() -> None:
     """Errors have a tree."""
     try:
@@ -78,3 +95,38 @@ def register() -> None:
     target: daskbatch.ComputeTarget = daskbatch.ComputeTarget.create(ws, "cpu-cluster", config)
     target.wait_for_completion(show_output=True)
     print(path, copied, models, where, target.get_status().serialize())
+
+
+def declare() -> None:
+    """Steps of a pipeline are declared as in Azure."""
+    ws = daskbatch.Workspace.from_config()
+    size = daskbatch.PipelineParameter(name="batch_size_param", default_value="5")
+    config = daskbatch.ParallelRunConfig(
+        environment=daskbatch.Environment("digits"),
+        entry_script="score.py",
+        source_directory=Path("src"),
+        error_threshold=10,
+        output_action="append_row",
+        compute_target=ws.compute_targets["local"],
+        node_count=1,
+        mini_batch_size=size,
+        environment_variables={"A": "b"},
+    )
+    config.save_to_yaml("config.yml")
+    config = daskbatch.ParallelRunConfig.load_yaml(workspace=ws, path="config.yml")
+    labels = daskbatch.FileDataset("labels").as_named_input("labels").as_mount()
+    output = daskbatch.PipelineData(name="scores", datastore=ws.get_default_datastore())
+    step = daskbatch.ParallelRunStep(
+        name="score-digits",
+        parallel_run_config=config,
+        inputs=[daskbatch.FileDataset("images").as_named_input("images")],
+        output=output,
+        side_inputs=[labels],
+        arguments=["--labels", labels, "--top", 3],
+        allow_reuse=False,
+    )
+    pipeline = daskbatch.Pipeline(workspace=ws, steps=[step])
+    pipeline.save("pipeline.yml")
+    problems: list[str] = daskbatch.Pipeline.load("pipeline.yml", ws).validate()
+    document: dict[str, Any] = pipeline.bind({"batch_size_param": 1})
+    print(problems, document, pipeline.parameters["batch_size_param"].default_value)

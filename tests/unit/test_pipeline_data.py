@@ -15,6 +15,7 @@ from daskbatch.api.datastore import Datastore
 from daskbatch.api.ignored import IgnoredWarning
 from daskbatch.api.outputs import OutputFileDatasetConfig, PipelineData, read_output
 from daskbatch.api.parameters import PipelineParameter
+from daskbatch.api.references import as_document
 from daskbatch.api.workspace import Workspace
 from daskbatch.errors import UsageError
 
@@ -90,7 +91,8 @@ def test_defaults_of_parameters(default: Any) -> None:
 
 def test_a_path_in_a_datastore_is_a_parameter(store: Datastore) -> None:
     parameter = PipelineParameter("p", store.path("a"))
-    assert parameter.is_dataset
+    assert not parameter.is_dataset
+    assert PipelineParameter("p", FILES).is_dataset
     assert parameter.value(store.path("b")) == store.path("b")
     assert repr(PipelineParameter("p", 5)) == "PipelineParameter(name='p', default_value=5)"
     with pytest.raises(UsageError, match="must be a DataPath"):
@@ -176,9 +178,14 @@ def test_an_output_becomes_a_dataset(workspace: Workspace, tmp_path: Path) -> No
     )
     reading = json.loads(json.dumps(output.reading))
     made = read_output(reading, folder, workspace)
+    assert isinstance(made, TabularDataset)
     assert made.to_pandas_dataframe()["day"].dt.year.to_list() == [2020]
     files = read_output(PipelineData("a").reading, folder, workspace)
     assert files.to_path() == ["/log.txt", "/predictions.txt"]
+    place = workspace.get_default_datastore().path("azureml/r1/a")
+    assert as_document(read_output(reading, place, workspace))["paths"] == [
+        {"datastore": "workspaceblobstore", "path": "azureml/r1/a/pred*"}
+    ]
 
 
 def test_output_file_dataset_config(store: Datastore) -> None:

@@ -1,0 +1,262 @@
+"""Doing a pipeline's steps, each once those that it needs are done."""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from daskbatch.api.data_path import DataPath
+from daskbatch.api.execution import Call, Data, environment_options, live_inputs, output_place, step_call
+from daskbatch.api.inputs import resolve_inputs
+from daskbatch.api.pipeline_document import needs_of
+from daskbatch.api.run import run
+from daskbatch.api.run_folder import CANCELED, COMPLETED, FAILED, NOT_STARTED, RUNNING, PipelineFolder, now
+from daskbatch.api.step_results import is_published, publish, recall, register, remember, reuse_key
+from daskbatch.api.workspace import Workspace
+from daskbatch.engine.begin import last_life
+from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.planning import digest_of_inputs
+from daskbatch.engine.reuse import reusable
+from daskbatch.errors import DaskbatchError, RunCanceled
+from daskbatch.events import Listener
+from daskbatch.options import make_spec
+from daskbatch.report import Console, default_listeners
+
+__all__ = ["Coordination", "Done"]
+
+STEPS_AT_ONCE = 2
+"""Steps that do not need each other and run at the same time; ``"steps_at_once"`` in ``config.json`` changes it."""
+_LOOK_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that has completed."""
+
+    folder: Path
+    """The engine's output folder."""
+    place: DataPath | None
+    """Where its output is."""
+    run_id: str
+    """Of the run that did the work."""
+    reused: bool = False
+
+
+class Coordination:
+    """The work on one run of a pipeline.
+
+    Parameters
+    ----------
+    folder : PipelineFolder
+    workspace : Workspace
+    document : mapping
+        The content of ``run.json``, with values for the steps' environment variables.
+    live : mapping
+        Inputs that are in this program alone, by the names of step and input.
+    log : file
+        Takes what there is to say.
+    """
+
+    def __init__(
+        self,
+        folder: PipelineFolder,
+        workspace: Workspace,
+        document: Mapping[str, Any],
+        live: Mapping[tuple[str, str], Data],
+        log: TextIO,
+    ) -> None:
+        self.log = log
+        self.folder, self.workspace, self.document, self.live = folder, workspace, document, live
+        self.pipeline = document["pipeline"]
+        self.steps = {step["name"]: step for step in self.pipeline["steps"]}
+        self.state: dict[str, Any] = {}
+        self.canceling = False
+        self.written: dict[str, DataPath] = {}
+
+    def cancel(self) -> None:
+        """End the run soon; called from anywhere."""
+        self.canceling = True
+
+    def say(self, text: str, step: str | None = None) -> None:
+        """Write lines into the log."""
+        label = "" if step is None else f"[{step}] "
+        for line in text.splitlines():
+            if line.strip():
+                print(f"{time.strftime('%H:%M:%S')} {label}{line}", file=self.log, flush=True)
+
+    def work(self, before: Mapping[str, Any]) -> str:
+        """Do what is not done, and return the run's status.
+
+        Parameters
+        ----------
+        before : mapping
+            The content of ``status.json``.
+        """
+        self.state = {**before, "status": RUNNING, "started": before.get("started") or now(), "ended": None}
+        self.state |= {"error": None, "steps": {name: self._taken_up(before, name) for name in self.steps}}
+        self._write()
+        running: dict[Future[Done], str] = {}
+        count = self.workspace.config.get("steps_at_once", STEPS_AT_ONCE)
+        with ThreadPoolExecutor(max(1, int(count)), "daskbatch-step") as pool:
+            while True:
+                self.canceling = self.canceling or self.folder.cancel.exists()
+                for name in self._ready():
+                    self._set(name, status=RUNNING, started=now())
+                    running[pool.submit(self._do, self.steps[name])] = name
+                if not running:
+                    break
+                if self.canceling:
+                    self._cancel_steps(running.values())
+                for future in wait(running, _LOOK_EVERY, FIRST_COMPLETED).done:
+                    self._close(running.pop(future), future)
+        return self._end()
+
+    def _taken_up(self, before: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """A step's state as it is to begin with: what has completed stays."""
+        known: dict[str, Any] = before["steps"][name]
+        if known["status"] != COMPLETED:
+            return {**known, "status": NOT_STARTED, "ended": None, "error": None}
+        if known["output"] is not None:
+            place = known["output"]
+            self.written[name] = self.workspace.datastores[place["datastore"]].path(place["path"])
+        return known
+
+    def _ready(self) -> list[str]:
+        states = {name: step["status"] for name, step in self.state["steps"].items()}
+        failed = FAILED in states.values() and not self.pipeline["continue_on_step_failure"]
+        if failed or self.canceling:
+            return []
+        return [
+            name
+            for name, step in self.steps.items()
+            if states[name] == NOT_STARTED and all(states[other] == COMPLETED for other in needs_of(step))
+        ]
+
+    def _cancel_steps(self, names: Any) -> None:
+        """Asked again and again: an engine that only begins would take no notice."""
+        for name in names:
+            state = RunFolder(self.folder.step(name))
+            if state.state.is_dir():
+                state.cancel.touch(0o600)
+
+    def _close(self, name: str, future: Future[Done]) -> None:
+        error = future.exception()
+        if error is None:
+            done = future.result()
+            output = None
+            if done.place is not None:
+                self.written[name] = done.place
+                known = self.state["steps"][name]["output"]
+                output = {**known, "datastore": done.place.datastore.name, "path": done.place.relative}
+            where = str(done.folder.relative_to(self.workspace.folder))
+            source = done.run_id if done.reused else None
+            more = {"output": output, "folder": where, "reused": done.reused, "reused_run_id": source}
+            self._set(name, status=COMPLETED, ended=now(), **more)
+        elif isinstance(error, RunCanceled):
+            self._set(name, status=CANCELED, ended=now(), error=_told(error))
+        else:
+            if not isinstance(error, DaskbatchError):
+                traceback.print_exception(error, file=self.log)
+            self._set(name, status=FAILED, ended=now(), error=_told(error))
+
+    def _end(self) -> str:
+        states = {name: step["status"] for name, step in self.state["steps"].items()}
+        failed = [name for name, status in states.items() if status == FAILED]
+        if failed:
+            error = self.state["steps"][failed[0]]["error"]
+            told = f"The step {failed[0]!r} failed: {error['message']}"
+            self.state |= {"status": FAILED, "error": {**error, "message": told}}
+        elif all(status == COMPLETED for status in states.values()):
+            self.state["status"] = COMPLETED
+        else:
+            self.state["status"] = CANCELED
+        self.state["ended"] = now()
+        self._write()
+        self.say(f"The run {self.document['run_id']} is {self.state['status']}.")
+        return str(self.state["status"])
+
+    def _set(self, name: str, **values: Any) -> None:
+        self.state["steps"][name] |= values
+        reused = " (reused)" if values.get("reused") else ""
+        self.say(f"The step {name} is {values['status']}{reused}.")
+        if values.get("error"):
+            self.say(str(values["error"]["message"]))
+        self._write()
+
+    def _write(self) -> None:
+        self.folder.write_state(self.state)
+
+    def _do(self, step: Mapping[str, Any]) -> Done:
+        """Do one step; called in a thread of its own."""
+        name, run_id = step["name"], self.state["steps"][step["name"]]["run_id"]
+        say = functools.partial(self.say, step=name)
+        python = environment_options(step["environment"], self.workspace, say)
+        live = live_inputs(self.live, step)
+
+        def call(place: DataPath | None) -> Call:
+            return step_call(step, self.workspace, place, self.written, live, python)
+
+        place = output_place(step, run_id, self.workspace)
+        made = call(place)
+        key = None if live else reuse_key(step, made)
+        if key is not None and step["allow_reuse"] and not step["regenerate_outputs"]:
+            found = self._earlier(key, call)
+            if found is not None:
+                return found
+        folder = self.folder.step(name)
+        if place is not None:
+            Path(place.local_path()).mkdir(parents=True, exist_ok=True)
+        listeners: list[Listener] = [*default_listeners(str(folder), quiet=True), Console(_Labelled(say), live=False)]
+        last = last_life(RunFolder(folder)).found
+        again = last is not None and last.ended == FAILED and bool(last.failed)  # the step failed, and is resumed
+        ended = run(made.entry, made.inputs, output=folder, retry_failed=again, listeners=listeners, **made.options)
+        if place is not None:
+            publish(ended, Path(place.local_path()))
+            register(step, place, self.workspace)
+        if key is not None:
+            remember(key, folder, place, run_id, self.workspace)
+        return Done(folder, place, run_id)
+
+    def _earlier(self, key: str, call: Any) -> Done | None:
+        """The same step of an earlier run, if its result still serves."""
+        known = recall(key, self.workspace)
+        if known is None:
+            return None
+        folder, output = self.workspace.folder / known["folder"], known["output"]
+        if folder.is_relative_to(self.folder.path):
+            return None  # its own, of a coordinator that was killed: it goes on with that
+        if output is None:
+            place = None
+        else:
+            place = self.workspace.datastores[output["datastore"]].path(output["path"])
+        made = call(place)  # as it was called then: with its own output among the arguments
+        options = dict(made.options)
+        paths, collection = resolve_inputs(made.inputs, options)  # type: ignore[arg-type]
+        spec = make_spec(made.entry, paths, output=str(folder), **options)
+        summary = reusable(spec, digest_of_inputs(spec, collection))
+        if summary is None or (place is not None and not is_published(summary, folder, Path(place.local_path()))):
+            return None
+        return Done(folder, place, known["run_id"], reused=True)
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+
+
+class _Labelled(io.StringIO):
+    """Hands lines on with their step's name, as steps may run at the same time."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def write(self, text: str) -> int:
+        self._say(text)
+        return len(text)

@@ -1,0 +1,84 @@
+"""The commands about pipelines and their runs. Imports that cost time are inside, as in ``cli``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["runs_command", "submit_command"]
+
+
+@click.command("submit")
+@click.argument("pipeline", metavar="FILE")
+@click.option(
+    "-p", "--parameter", "given", metavar="NAME=VALUE", multiple=True, help="A parameter's value; repeatable."
+)
+@click.option(
+    "-e", "--experiment", metavar="NAME", help="What the run belongs to.  [default: what FILE says, else its name]"
+)
+@click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="A tag of the run; repeatable.")
+@click.option("--regenerate-outputs", is_flag=True, help="Do all steps anew, whatever earlier runs have done.")
+@click.option("--wait", is_flag=True, help="Show what is done, and wait for the end. Ctrl-C ends the waiting alone.")
+def submit_command(
+    pipeline: str, given: tuple[str, ...], experiment: str | None, tags: tuple[str, ...], regenerate_outputs: bool,
+    wait: bool,
+) -> None:  # fmt: skip
+    """Begin a run of the pipeline in FILE, in the workspace of the current folder.
+
+    FILE is what Pipeline.save wrote, or a job of 'type: pipeline' or 'type: parallel', in YAML. The
+    work is done by a process of its own, which outlives this one.
+
+    \b
+    daskbatch submit pipeline.yml -p batch_size_param=1 --wait
+    """
+    from daskbatch.api.experiment import Experiment
+    from daskbatch.api.pipeline import Pipeline
+    from daskbatch.api.workspace import Workspace
+
+    workspace = Workspace.from_config()
+    loaded = Pipeline.load(pipeline, workspace)
+    name = experiment or loaded.as_document()["experiment_name"] or Path(pipeline).stem
+    run = Experiment(workspace, name).submit(
+        loaded,
+        tags=_pairs("--tag", tags),
+        pipeline_parameters=_pairs("-p", given),
+        regenerate_outputs=regenerate_outputs,
+    )
+    click.echo(run.id)
+    if wait:
+        run.wait_for_completion(show_output=True)
+    else:
+        click.echo(f"It runs by itself: daskbatch runs -e {name}. Its folder: {run.folder}", err=True)
+
+
+@click.command("runs")
+@click.option("-e", "--experiment", metavar="NAME", help="Those of one experiment.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, with all that is known.")
+def runs_command(experiment: str | None, as_json: bool) -> None:
+    """List the runs of pipelines in the workspace of the current folder, the latest first."""
+    from daskbatch.api.experiment import Experiment
+    from daskbatch.api.workspace import Workspace
+
+    workspace = Workspace.from_config()
+    experiments = [workspace.experiments[experiment]] if experiment else Experiment.list(workspace)
+    found = sorted((run for one in experiments for run in one.get_runs()), key=lambda run: run.id, reverse=True)
+    if as_json:
+        click.echo(json.dumps([run.get_details() for run in found], indent=2))
+        return
+    for run in found:
+        steps = ", ".join(f"{step.name} {step.get_status()}" for step in run.get_steps())
+        click.echo(f"{run.id}  {run.get_status():<10}  {run.experiment.name}  ({steps})")
+    if not found:
+        click.echo("There are no runs yet: daskbatch submit pipeline.yml", err=True)
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        name, is_pair, value = text.partition("=")
+        if not is_pair or not name:
+            raise click.UsageError(f"{option} must be NAME=VALUE, got {text!r}.")
+        found[name] = value
+    return found
