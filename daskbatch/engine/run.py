@@ -131,7 +131,7 @@ class _Run:
                 status = None if stop is not None and stop.taken_over else summary["status"]
                 whole = stop is None and not self.books.failed  # else retry-failed builds on the segments
             except errors.UsageError:
-                if begun.record is None:
+                if begun.record is None and not (planned and self.books.tries):
                     self._take_back()
                 raise
             except KeyboardInterrupt:
