@@ -67,9 +67,9 @@ def csv_files(draw: st.DrawFn) -> tuple[str, dict[str, Any], bool]:
     header = draw(st.booleans())
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     separator = draw(st.sampled_from([",", ";"]))
-    # csv.writer leaves a lone \\r without quotes, and so breaks the record.
-    lone_return = any("\r" in cell for row in rows for cell in row)
-    quoting = csv.QUOTE_ALL if lone_return else draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    # csv.writer leaves a newline without quotes that is no part of its own line ends, and so breaks the record.
+    breaks = any(mark in cell and (mark == "\r" or mark not in end) for row in rows for cell in row for mark in "\r\n")
+    quoting = csv.QUOTE_ALL if breaks else draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator=end, delimiter=separator, quoting=quoting)
     writer.writerows([[f"column {i}" for i in range(width)]] if header else [])
