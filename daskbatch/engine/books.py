@@ -344,7 +344,7 @@ class Books:
         Stop or None
             Why the run has failed.
         """
-        self._ended = True
-        self.total = self.succeeded + self.failed
-        self._judge()
+        if self.stop is None:  # else there is work left, and what planning counted stands
+            self._ended, self.total = True, self.succeeded + self.failed
+            self._judge()
         return self.stop
