@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from daskbatch.api.step import ParallelRunStep
     from daskbatch.api.step_run import StepRun
     from daskbatch.api.trial import TryResult, try_
+    from daskbatch.api.widget import RunDetails
     from daskbatch.api.workspace import Workspace
     from daskbatch.engine.status import RunStatus
     from daskbatch.errors import (
@@ -95,6 +96,7 @@ __all__ = [
     "Run",
     "RunCanceled",
     "RunChanged",
+    "RunDetails",
     "RunFailed",
     "RunStatus",
     "SchemaError",
@@ -142,6 +144,7 @@ _HOMES = {
     "PipelineRun": "daskbatch.api.pipeline_run",
     "PromoteHeadersBehavior": "daskbatch.api.data_types",
     "Run": "daskbatch.api.run",
+    "RunDetails": "daskbatch.api.widget",
     "RunStatus": "daskbatch.engine.status",
     "StepRun": "daskbatch.api.step_run",
     "TabularDataset": "daskbatch.api.dataset",

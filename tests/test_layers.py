@@ -19,6 +19,7 @@ LAYERS = (
     "__main__",
     "cli",
     "coordinator",
+    "azureml",
     "api",
     "engine",
     "policy",

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
 
-__all__ = ["IgnoredWarning", "accept", "ignore"]
+__all__ = ["IgnoredWarning", "accept", "ignore", "users_line"]
 
 
 class IgnoredWarning(UserWarning):
@@ -34,7 +34,7 @@ def ignore(what: str, names: Iterable[str]) -> None:
     _said.update((what, name) for name in new)
     if new:
         told = f"{what}: {', '.join(new)} had a meaning in Azure alone, and {'is' if len(new) == 1 else 'are'} ignored."
-        warnings.warn(told, IgnoredWarning, stacklevel=_users_line())
+        warnings.warn(told, IgnoredWarning, stacklevel=users_line())
 
 
 def accept(what: str, given: Mapping[str, object], known: Collection[str]) -> None:
@@ -53,8 +53,8 @@ def accept(what: str, given: Mapping[str, object], known: Collection[str]) -> No
     ignore(what, [name for name, value in given.items() if value is not None])
 
 
-def _users_line() -> int:
-    """How far up the line is that called this package, as `warnings.warn` counts in `ignore`."""
+def users_line() -> int:
+    """How far up the line is that called this package, as `warnings.warn` counts in the function that asks."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from daskbatch.api.coordinator_life import coordinate
 from daskbatch.api.documents import write_document
 from daskbatch.api.execution import check_step, live_inputs, output_place
+from daskbatch.api.ignored import users_line
 from daskbatch.api.run_folder import ENDED, NOT_STARTED, PipelineFolder, now, read_state
 from daskbatch.api.secret_variables import Values, given_again, without_values
 from daskbatch.engine.owner import this_process
@@ -67,7 +68,7 @@ def begin_run(
     for step in bound["steps"]:
         step["regenerate_outputs"] = step["regenerate_outputs"] or regenerate_outputs
         try:
-            check_step(step, workspace, live_inputs(pipeline.live_inputs, step), warnings.warn)
+            check_step(step, workspace, live_inputs(pipeline.live_inputs, step), _tell)
         except UsageError as error:
             raise type(error)(f"The step {step['name']!r}: {error}") from None
     if continue_on_step_failure is not None:
@@ -125,6 +126,10 @@ def go_on(folder: PipelineFolder, environment_variables: Mapping[str, str] | Non
     folder.cancel.unlink(missing_ok=True)
     folder.write_state({**state, "status": NOT_STARTED, "ended": None, "error": None, "lost": False})
     _launch(folder, after + 1, values, content["folder"])
+
+
+def _tell(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=users_line())
 
 
 def _claim(experiment: Path) -> tuple[str, PipelineFolder]:

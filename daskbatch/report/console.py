@@ -29,7 +29,7 @@ from daskbatch.report.words import (
     reused_text,
 )
 
-__all__ = ["Console"]
+__all__ = ["Console", "in_notebook"]
 
 EVERY = 5.0
 """Seconds between two plain lines."""
@@ -58,7 +58,7 @@ class Console:
     ) -> None:
         self._ending_traceback = ending_traceback
         self._stream = sys.stderr if stream is None else stream
-        self._live = (self._stream.isatty() or _in_notebook()) if live is None else live
+        self._live = (self._stream.isatty() or in_notebook()) if live is None else live
         self._bar: Any = None
         self._gone = False
         self._output = ""
@@ -175,7 +175,7 @@ def progress_text(event: Progress, rate: float) -> str:
     return ", ".join(parts)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this is a Jupyter kernel. Asks only what is imported already."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

@@ -17,7 +17,7 @@ from typing import Any
 from daskbatch.nearest import nearest
 from daskbatch.worker.shim_names import IN_RUNNERS, MODULES
 
-__all__ = ["ShimFinder", "install", "resolve", "shim_for_scripts"]
+__all__ = ["ShimFinder", "install", "is_stand_in", "resolve", "shim_for_scripts"]
 
 _CORE = "azureml.core"
 _TOPS = ("azureml", "azureml_user")
@@ -108,10 +108,15 @@ def shim_for_scripts() -> Iterator[None]:
                 del sys.modules[name]
 
 
+def is_stand_in(module: ModuleType | None) -> bool:
+    """Whether a module is one of ours, or still to be imported."""
+    return module is None or isinstance(module, _ShimModule)
+
+
 def _has_real_sdk(fullname: str) -> bool:
     """Whether the SDK proper is there: then a part of it that is not installed must not be ours."""
     top = sys.modules.get("azureml")
-    if not fullname.startswith("azureml.") or top is None or isinstance(top, _ShimModule):
+    if not fullname.startswith("azureml.") or top is None or is_stand_in(top):
         return False
     core = sys.modules.get(_CORE)
     if core is not None:

@@ -1,4 +1,4 @@
-"""``Model`` and ``Run`` of ``azureml.core``, as entry scripts use them.
+"""``Model`` and ``Run`` of ``azureml.core``, as entry scripts use them, and the SDK's constants.
 
 Runs in the runner's interpreter: standard library, Python 3.9.
 """
@@ -9,12 +9,17 @@ import logging
 import os
 from typing import Any
 
+from daskbatch import __version__ as VERSION  # noqa: N812 - its name in azureml.core
 from daskbatch.layout import WORKSPACE_VARIABLE
 from daskbatch.worker.entry import EntryScript
 from daskbatch.worker.models import get_model_path
 from daskbatch.worker.shim import resolve
 
-__all__ = ["Model", "Run"]
+__all__ = ["DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "VERSION", "Model", "Run"]
+
+DEFAULT_CPU_IMAGE = "default-cpu-image"
+"""Of a container, which there is none of here: `Environment.docker` ignores it, and says so."""
+DEFAULT_GPU_IMAGE = "default-gpu-image"
 
 
 class Model:

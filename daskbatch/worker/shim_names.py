@@ -21,7 +21,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "azureml.contrib.pipeline": (),
     "azureml.contrib.pipeline.steps": _STEPS,
     "azureml.core": (
-        *("ComputeTarget", "Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "Workspace"),
+        *("ComputeTarget", "Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "VERSION", "Workspace"),
     ),
     "azureml.core.compute": ("AmlCompute", "ComputeTarget"),
     "azureml.core.compute_target": ("ComputeTargetException",),
@@ -32,12 +32,13 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "azureml.core.experiment": ("Experiment",),
     "azureml.core.model": ("Model",),
     "azureml.core.run": ("Run",),
-    "azureml.core.runconfig": ("CondaDependencies",),
+    "azureml.core.runconfig": ("CondaDependencies", "DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE"),
     "azureml.core.workspace": ("Workspace",),
     "azureml.data": ("FileDataset", "OutputFileDatasetConfig", "TabularDataset"),
     "azureml.data.dataset_consumption_config": ("DatasetConsumptionConfig",),
     "azureml.data.dataset_factory": _DATASETS,
     "azureml.data.datapath": ("DataPath",),
+    "azureml.data.dataset_type_definitions": ("PromoteHeadersBehavior",),
     "azureml.data.file_dataset": ("FileDataset",),
     "azureml.data.output_dataset_config": ("OutputFileDatasetConfig",),
     "azureml.data.tabular_dataset": ("TabularDataset",),
@@ -54,8 +55,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Module of the SDK -> the names that it has here. Modules between them are listed too."""
 
 IN_RUNNERS: Mapping[str, str] = {
+    "DEFAULT_CPU_IMAGE": "daskbatch.worker.shim_core",
+    "DEFAULT_GPU_IMAGE": "daskbatch.worker.shim_core",
     "EntryScript": "daskbatch.worker.entry",
     "Model": "daskbatch.worker.shim_core",
     "Run": "daskbatch.worker.shim_core",
+    "VERSION": "daskbatch.worker.shim_core",
 }
 """Name -> module that has it, for a runner's interpreter."""
