@@ -115,14 +115,14 @@ def test_inputs_by_name_and_mode() -> None:
     output = PipelineData("prepared")
     prepare = step("prepare", output=output)
     parameter = PipelineParameter("data-set", FILES)
-    consumed = DatasetConsumptionConfig("given", parameter).as_download("/tmp/x")
+    consumed = DatasetConsumptionConfig("given", parameter).as_download("/data/x")
     made = step(inputs=[FILES, output, parameter, consumed], side_inputs=[MODEL, ROWS])
     document = made.as_document()
     assert [(one["name"], one["mode"], one["path_on_compute"]) for one in document["inputs"]] == [
         (made.inputs[0].name, "direct", None),
         ("prepared", "direct", None),
         ("data_set", "direct", None),
-        ("given", "download", "/tmp/x"),
+        ("given", "download", "/data/x"),
     ]
     assert [one["dataset"] for one in document["inputs"]] == [
         {"type": "file", "paths": ["/data/images"]},
