@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from daskbatch.errors import EntryScriptError
-from daskbatch.layout import STATE_FOLDER
+from daskbatch.layout import STATE_FOLDER, WORKSPACE_FOLDER
 
 __all__ = ["left_out", "modules_beside", "source_digest"]
 
@@ -33,6 +33,7 @@ def left_out(output: str | os.PathLike[str]) -> Callable[[str, list[str]], list[
             or name.endswith(".ipynb")
             or Path(folder, name).resolve() == own
             or os.path.isdir(os.path.join(folder, name, STATE_FOLDER))  # another run's output
+            or (name == WORKSPACE_FOLDER and "config.json" in names)  # registered data and models, earlier runs
         ]
 
     return ignore

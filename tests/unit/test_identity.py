@@ -422,3 +422,20 @@ def test_a_current_folder_that_is_gone_is_told(folder: Path) -> None:
     (folder / "gone").rmdir()
     with pytest.raises(UsageError, match="does not exist any more"):
         make_spec(str(folder / "score.py"), "/data", output="/out")
+
+
+def test_outputs_and_the_workspace_are_no_source(tmp_path: Path) -> None:
+    # Given a project with its workspace in it, as source_directory='.' makes it
+    (tmp_path / "score.py").write_text("def run(mini_batch): return mini_batch\n")
+    (tmp_path / "config.json").write_text("{}")
+    before = source_digest(str(tmp_path), tmp_path / "out")
+    # When data are registered there, and other runs leave their outputs
+    (tmp_path / "workspace" / "models").mkdir(parents=True)
+    (tmp_path / "workspace" / "models" / "weights").write_bytes(b"1")
+    (tmp_path / "earlier" / ".daskbatch").mkdir(parents=True)
+    (tmp_path / "earlier" / "predictions.csv").write_text("result\n")
+    # Then the source is the same; a folder of that name elsewhere counts
+    assert source_digest(str(tmp_path), tmp_path / "out") == before
+    (tmp_path / "part" / "workspace").mkdir(parents=True)
+    (tmp_path / "part" / "workspace" / "code.py").write_text("")
+    assert source_digest(str(tmp_path), tmp_path / "out") != before
