@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
@@ -22,9 +22,9 @@ from daskbatch.spec import RunSpec
 __all__ = ["connect", "usable_cores"]
 
 _CONNECT_TIMEOUT = 10.0
-# Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
-_QUIET = logging.ERROR
-_ENVIRONMENT = threading.Lock()
+# Dask's configuration and the environment variables are the whole process's, and its first cluster imports modules
+# late: of several runs in one program, one starts at a time.
+_STARTING = threading.Lock()
 _IN_PROCESS = {
     "distributed.scheduler.worker-ttl": None,
     # Dask's tasks do nothing but wait here; the samples would grow all the time.
@@ -106,25 +106,54 @@ def _in_process(slots: int, dashboard: bool) -> Iterator[Client]:
     wake up to a scheduler without workers. Nothing listens unless a dashboard is asked for: both HTTP servers
     exist in any case, so they are put on loopback and stopped.
     """
-    with dask.config.set(_IN_PROCESS):
-        cluster = LocalCluster(
-            processes=False,
-            n_workers=1,
-            threads_per_worker=slots,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=_QUIET,
-        )
-    with cluster:
+    with _quiet(), ExitStack() as stack:
+        with _STARTING, dask.config.set(_IN_PROCESS):
+            cluster = stack.enter_context(
+                LocalCluster(
+                    processes=False,
+                    n_workers=1,
+                    threads_per_worker=slots,
+                    memory_limit=0,
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address="127.0.0.1:0",
+                    silence_logs=False,
+                )
+            )
+            client = stack.enter_context(Client(cluster, set_as_default=False))
         for worker in cluster.workers.values():
             worker.http_server.stop()
         if not dashboard:
-            cluster.scheduler.http_server.stop()  # type: ignore[union-attr]  # it is ours, and here
-        with dask.config.set(_IN_PROCESS):
-            client = Client(cluster, set_as_default=False)
-        with client:
-            yield client
+            cluster.scheduler.http_server.stop()
+        yield client
+
+
+class _Quiet:
+    """Holds Dask's logger at errors while any cluster of ours is there, whichever of them ends first.
+
+    Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, logging.NOTSET
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        logger = logging.getLogger("distributed")
+        with self._lock:
+            if self._inside == 0:
+                self._before = logger.level
+                logger.setLevel(logging.ERROR)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    logger.setLevel(self._before)
+
+
+_quiet = _Quiet()
 
 
 @contextmanager
@@ -137,7 +166,7 @@ def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
     Subprocesses and not `multiprocessing`: a user's script needs no ``__main__`` guard.
     """
     security = Security.temporary()
-    with tempfile.TemporaryDirectory(prefix="daskbatch-tls-") as folder:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="daskbatch-tls-") as folder:
         with _environment(_credentials(security, folder)):
             cluster = SubprocessCluster(
                 host="127.0.0.1",
@@ -148,7 +177,7 @@ def _processes(slots: int, dashboard: bool) -> Iterator[Client]:
                 worker_class=f"{Nanny.__module__}.{Nanny.__qualname__}",
                 worker_kwargs={"dashboard_address": "127.0.0.1:0", **nanny_options(folder)},
                 scheduler_kwargs={"protocol": "tls://", **scheduler_options(folder)},
-                silence_logs=_QUIET,
+                silence_logs=logging.ERROR,
             )
         with cluster, Client(cluster, security=security, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT * 6)
@@ -191,8 +220,8 @@ def _credentials(security: Security, folder: str) -> dict[str, str]:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that start within; one thread at a time, as all share them."""
-    with _ENVIRONMENT:
+    """Set environment variables for the processes that start within."""
+    with _STARTING:
         before = {name: os.environ.get(name) for name in values}
         os.environ.update(values)
         try:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -254,3 +256,34 @@ def test_nodes_that_are_not_there_are_said_once(files: Callable[[int], str], tmp
     texts = [event.message for event in told if isinstance(event, Notice)]
     assert texts == ["node_count=3, but the cluster has 1 node at present"]
     assert told[-1].summary["status"] == "Completed"
+
+
+TWO = """
+    import logging, sys, threading
+    import daskbatch, distributed
+
+    before = logging.getLogger("distributed").level
+
+    def one(output):
+        daskbatch.run(sys.argv[1], sys.argv[2], output=output, error_threshold=0, listeners=[])
+
+    threads = [threading.Thread(target=one, args=(output,)) for output in sys.argv[3:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(logging.getLogger("distributed").level == before)
+"""
+
+
+def test_runs_that_start_at_once_in_one_program(files: Callable[[int], str], tmp_path: Path) -> None:
+    """Dask imports parts of itself when its first cluster starts, and its configuration is the whole process's."""
+    script, program = tmp_path / "score.py", tmp_path / "program.py"
+    script.write_text("def run(mini_batch):\n    return mini_batch\n")
+    program.write_text(textwrap.dedent(TWO))
+    outputs = [str(tmp_path / f"out{number}") for number in range(4)]
+    ended = subprocess.run(
+        [sys.executable, program, script, files(3), *outputs], capture_output=True, text=True, check=True
+    )
+    assert (ended.stderr, ended.stdout) == ("", "True\n")
+    assert all(len((Path(output) / "parallel_run_step.txt").read_text().split()) == 3 for output in outputs)
