@@ -286,4 +286,4 @@ def test_runs_that_start_at_once_in_one_program(files: Callable[[int], str], tmp
         [sys.executable, program, script, files(3), *outputs], capture_output=True, text=True, check=True
     )
     assert (ended.stderr, ended.stdout) == ("", "True\n")
-    assert all(len((Path(output) / "parallel_run_step.txt").read_text().split()) == 3 for output in outputs)
+    assert all(len((Path(output) / "predictions.csv").read_text().split()) == 4 for output in outputs)
