@@ -136,6 +136,7 @@ def in_folder(path: Path, *names: str) -> bool:
 def arrow_is_warm() -> None:
     """Arrow opens a pipe for signals with the first CSV that it reads, and keeps it."""
     pa_csv.read_csv(io.BytesIO(b"a\n1\n"))
+    uuid.uuid1()  # libuuid does so with its clock's file, where the system has one; Dask uses it
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,17 @@ an engine that wakes after another took over writes beyond that, into the void. 
     {"cleared": true}                                            failures so far are forgotten, to be tried again
     {"ended": "Failed"}                                          the epoch ended in order; nothing comes after
 
-A chunk line may name streams too. A chunk counts once its line is on disk. The other lines become durable
-with the next chunk, at the latest at `Ledger.close`; what a crash of the machine takes of them is tried again.
+Each line ends with ``"crc"``: the CRC-32 of the file from its beginning to there, so that neither a changed line nor a
+missing one goes unseen. A chunk line may name streams too. A chunk counts once its line is on disk. The other lines
+become durable with the next chunk, at the latest at `Ledger.close`; what a crash of the machine takes of them is tried
+again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +36,25 @@ from daskbatch.failpoints import failpoint
 from daskbatch.store.segments import sync_folder, write_all
 from daskbatch.types import Chunk
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "is_sealed", "seal"]
 
 Key = tuple[int, int]
+_SEAL = ',"crc":"%08x"}\n'
+_SEAL_BYTES = len(_SEAL % 0)
+
+
+def seal(line: Mapping[str, Any], before: int) -> tuple[bytes, int]:
+    """A line as it is written, and the CRC-32 of the file with it; `before` is that without it."""
+    text = json.dumps(line, separators=(",", ":"))[:-1].encode()
+    checksum = zlib.crc32(text, before)
+    data = text + (_SEAL % checksum).encode()
+    return data, zlib.crc32(data[len(text) :], checksum)
+
+
+def is_sealed(line: bytes, before: int) -> bool:
+    """Whether these are the bytes that `seal` gave."""
+    text = line[:-_SEAL_BYTES]
+    return line[-_SEAL_BYTES:] == (_SEAL % zlib.crc32(text, before)).encode()
 
 
 class Ledger:
@@ -44,6 +63,7 @@ class Ledger:
     def __init__(self, fd: int, path: Path) -> None:
         self._fd = fd
         self._size = 0
+        self._checksum = 0  # of the file so far
         self.path = path
 
     @classmethod
@@ -82,8 +102,9 @@ class Ledger:
             Files whose streams have ended with these chunks, or without any. One line says both, for a stream
             whose end counted without its last results would lose them.
         """
-        lines: list[dict[str, Any]] = [{"chunk": list(chunk)} for chunk in chunks] or [{}]
+        lines: list[dict[str, Any]] = [{"chunk": list(chunk)} for chunk in chunks]
         if streams:
+            lines = lines or [{}]
             lines[-1]["streams"] = list(streams)
         failpoint("ledger.append.before")
         self._write(lines)
@@ -147,7 +168,10 @@ class Ledger:
                 os.close(fd)
 
     def _write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
+        checksum, data = self._checksum, b""
+        for line in lines:
+            sealed, checksum = seal(line, checksum)
+            data += sealed
         try:
             write_all(self._fd, data)
         except OSError as error:
@@ -158,6 +182,7 @@ class Ledger:
                 " safe. Next: make room, then repeat the command: it goes on from there."
             ) from error
         self._size += len(data)
+        self._checksum = checksum
 
     def _sync(self) -> None:
         failpoint("ledger.sync.before")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -105,7 +106,27 @@ def test_behind_a_damaged_line_nothing_counts(tmp_path: Path) -> None:
     found = replay(ledger.path)
     assert found.chunks == CHUNKS[:1]
     assert found.accepted == [("ledger-1.jsonl", whole)]
-    assert f"damaged after {whole - len(data.splitlines()[0]) - 1} bytes" in found.damage[0]
+    assert f"damaged after {whole} bytes" in found.damage[0]
+
+
+@pytest.mark.parametrize("damage", ["digit", "missing"])
+def test_a_line_that_is_still_json_is_not_what_was_written(tmp_path: Path, damage: str) -> None:
+    """Every line of it: a flipped digit in it, or the line taken away."""
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    ledger.commit(CHUNKS[0], streams=[4])
+    ledger.failed((3, 17), "RunTimeout")
+    ledger.commit(streams=[5])
+    ledger.end("Failed")
+    ledger.close()
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    for number in range(1, len(lines) - 1):
+        digit = re.sub(rb"(\d)", lambda found: b"%d" % (9 - int(found[0])), lines[number], count=1)
+        assert digit != lines[number]
+        changed = [digit] if damage == "digit" else []
+        ledger.path.write_bytes(b"".join([*lines[:number], *changed, *lines[number + 1 :]]))
+        found = replay(ledger.path)
+        assert found.accepted == [("ledger-1.jsonl", len(b"".join(lines[:number])))]
+        assert (found.damage != [], found.streams, found.ended) == (True, set(), None)
 
 
 def test_an_earlier_ledger_that_is_gone_or_short_is_told_of(tmp_path: Path) -> None:
