@@ -61,6 +61,10 @@ def dask_setup(scheduler: distributed.Scheduler, client: int, folder: str) -> No
         while scheduler.workers and time.monotonic() < give_up:
             time.sleep(_LOOK_EVERY / 10)
 
+    # Dask reads what its scheduler says while that starts, and never again: a full pipe would stop it for ever.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     _watch(client, folder, let_workers_go)
 
 

@@ -287,3 +287,15 @@ def test_runs_that_start_at_once_in_one_program(files: Callable[[int], str], tmp
     )
     assert (ended.stderr, ended.stdout) == ("", "True\n")
     assert all(len((Path(output) / "predictions.csv").read_text().split()) == 4 for output in outputs)
+
+
+def test_a_local_cluster_s_scheduler_may_say_much() -> None:
+    """More than a pipe holds: Dask reads it only while the scheduler starts."""
+
+    def noisy(dask_scheduler: Any) -> str:
+        for _ in range(100):
+            os.write(2, b"x" * 10_000 + b"\n")
+        return "through"
+
+    with own_cluster._processes(1, dashboard=False) as client:
+        assert client.run_on_scheduler(noisy) == "through"
