@@ -29,6 +29,7 @@ LAYERS = (
     "plan",
     "options",
     "worker",
+    "remote",
     "store",
     "report",
     "events",
@@ -58,7 +59,14 @@ ONLY = {
 }
 """Modules that may import these modules of daskbatch and no other."""
 
-NO_DASK = ("daskbatch.plan", "daskbatch.store", "daskbatch.policy", "daskbatch.worker.child", "daskbatch.worker.script")
+NO_DASK = (
+    "daskbatch.plan",
+    "daskbatch.remote",
+    "daskbatch.store",
+    "daskbatch.policy",
+    "daskbatch.worker.child",
+    "daskbatch.worker.script",
+)
 """Modules that must not reach Dask, directly or through others."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from daskbatch.errors import InputError
 
-__all__ = ["Found", "list_files"]
+__all__ = ["Found", "Pattern", "list_files"]
 
 Found = tuple[bytes, bool]
 """Absolute path; and whether a name that a walk met on the way begins with ``_``."""
@@ -78,7 +78,7 @@ def _expand(path: str) -> Iterator[Found]:
     base, parts = _glob_parts(path)
     if parts:
         if os.path.isdir(base):
-            pattern = _Pattern(parts)
+            pattern = Pattern(parts)
             yield from _below(os.fsencode(base), pattern, pattern.begin, False, ())
         return
     if os.path.isdir(base):
@@ -93,7 +93,7 @@ def _expand(path: str) -> Iterator[Found]:
         raise InputError(f"inputs: {path} does not exist. Allowed are files, folders and globs. Next: check the path.")
 
 
-class _Pattern:
+class Pattern:
     """A glob as a set of places within it, so that each name is met once whatever ``**`` may mean."""
 
     def __init__(self, parts: list[str]) -> None:
@@ -157,7 +157,7 @@ def _names(folder: bytes, hidden: bool) -> list[bytes]:
 
 def _below(
     folder: bytes,
-    pattern: _Pattern | None,
+    pattern: Pattern | None,
     places: frozenset[int],
     underscored: bool,
     above: tuple[tuple[int, int], ...],
