@@ -1,143 +1,110 @@
-"""RunDetails: how a run is, shown once."""
+"""RunDetails: how a run is, shown so that it moves."""
 
 from __future__ import annotations
 
-import html
-import itertools
-import json
+import os
+import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from daskbatch.api.pipeline_run import PipelineRun
+from daskbatch.api.run import Run
+from daskbatch.api.step_run import StepRun
+from daskbatch.api.widget_html import as_html, as_text
+from daskbatch.api.widget_live import LiveView, bundle, has_widgets
+from daskbatch.api.widget_picture import EngineReader, PipelineReader, Reader
+from daskbatch.engine.status import read_status
 from daskbatch.errors import UsageError
-from daskbatch.layout import FAILED_ITEMS
 from daskbatch.report.console import in_notebook
-from daskbatch.report.words import quantity
 
 __all__ = ["RunDetails"]
 
-_MOST_FAILED = 20
-"""Failed mini-batches shown of a step; there may be millions."""
-_LONGEST = 300  # characters of an error's message
+_STILL = (
+    "RunDetails shows the run as it is now, and does not move: ipywidgets is missing. Next:"
+    " pip install 'daskbatch[jupyter]', or call show() again."
+)
+_said: set[str] = set()
 
 
 class RunDetails:
-    """Steps, states, progress and failed items of a run, as they are at the moment of `show`.
+    """Steps, states, progress, failed items and logs of a run.
 
-    A picture, which does not move: call `show` again for the next one. A widget that follows the run is still to come.
+    In a notebook `show` displays a widget, which moves until the run has ended, whether the kernel is idle or busy;
+    what it shows in the end stays in the notebook. Without ipywidgets, and in a terminal, it shows how the run is now.
 
     Parameters
     ----------
-    run_instance : PipelineRun
-        What ``Experiment.submit`` returns.
+    run_instance : PipelineRun, StepRun, Run or path
+        What ``Experiment.submit`` or ``daskbatch.run`` returns, a step of a run, or the output folder of a
+        ``daskbatch.run`` that may still go on.
 
     Raises
     ------
     UsageError
-        It is something else.
+        It is something else, or there is no run in that folder.
     """
 
-    def __init__(self, run_instance: PipelineRun) -> None:
-        if not isinstance(run_instance, PipelineRun):
+    def __init__(self, run_instance: PipelineRun | StepRun | Run | str | os.PathLike[str]) -> None:
+        if not isinstance(run_instance, PipelineRun | StepRun | Run | str | os.PathLike):
             raise UsageError(
-                f"RunDetails takes the PipelineRun that Experiment.submit returns, got {type(run_instance).__name__}."
+                "RunDetails takes the run that Experiment.submit or daskbatch.run returns, a step of one, or an output"
+                f" folder, got {type(run_instance).__name__}."
             )
         self._run = run_instance
+        self._reader()  # refuses a folder without a run
 
     def show(self, render_lib: object = None, widget_settings: Mapping[str, Any] | None = None) -> None:
-        """Print it in a terminal; display a table in a notebook.
+        """Display it in a notebook, print it in a terminal. Returns at once.
 
         Parameters
         ----------
         render_lib, widget_settings
             Taken as Azure does, and ignored.
         """
-        if in_notebook():
-            from IPython.display import HTML, display
+        if not in_notebook():
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # it may know less than a path holds
+            print(self.text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+            return
+        reader = self._reader()
+        picture = reader.read()
+        moves = has_widgets()
+        if moves and not picture.over:
+            LiveView(reader, picture).show(picture)
+            return
+        from IPython.display import display
 
-            display(HTML(self._repr_html_()))
-        else:
-            print(self.text, flush=True)
+        display(bundle(picture), raw=True)
+        if not moves and not picture.over and _STILL not in _said:
+            _said.add(_STILL)
+            warnings.warn(_STILL, stacklevel=2)
 
     def get_widget_data(self) -> dict[str, Any]:
-        """The same as the run's ``get_details()``."""
-        return self._run.get_details()
+        """The same as the run's ``get_details()``; of a run by its folder, what ``daskbatch status --json`` tells."""
+        if isinstance(self._run, PipelineRun | StepRun):
+            return self._run.get_details()
+        return read_status(_output(self._run)).as_json()
 
     @property
     def text(self) -> str:
         """What a terminal shows."""
-        steps = self._steps()
-        width = max(len(step["name"]) for step in steps)
-        lines = [self._title()]
-        for step in steps:
-            lines.append(f"  {step['name']:{width}}  {step['state']:10}  {step['progress']}".rstrip())
-            lines += [f"    {name}: {message}" for name, message in step["failed"]]
-        return "\n".join(lines)
+        return as_text(self._reader().read())
 
     def _repr_html_(self) -> str:
-        rows = []
-        for step in self._steps():
-            failed = "<br>".join(html.escape(f"{name}: {message}") for name, message in step["failed"])
-            cells = [*(html.escape(step[key]) for key in ("name", "state", "progress")), failed]
-            rows.append("<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>")
-        head = "".join(
-            f'<th style="text-align:left">{name}</th>' for name in ("Step", "State", "Progress", "Failed items")
-        )
-        title = html.escape(self._title())
-        return f"<p>{title}</p><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        return as_html(self._reader().read())
 
-    def _title(self) -> str:
-        return f"Run {self._run.id} of {self._run.experiment.name!r}: {self._run.get_status()}"
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        """The run as it is now, where a notebook shows this object itself."""
+        return bundle(self._reader().read())
 
-    def _steps(self) -> list[dict[str, Any]]:
-        found = []
-        for step in self._run.get_steps():
-            details = step.get_details()
-            failed = _failed(step.folder)
-            if details["error"] is not None and not failed:
-                failed = [("Error", _short(details["error"]["message"]))]
-            state = details["status"] + (" (reused)" if step.is_reused else "")
-            found.append(
-                {"name": step.name, "state": state, "progress": _progress(step.get_metrics()), "failed": failed}
-            )
-        return found
+    def _reader(self) -> Reader:
+        if isinstance(self._run, PipelineRun):
+            return PipelineReader(self._run)
+        if isinstance(self._run, StepRun):
+            return PipelineReader(self._run.parent, self._run.name)
+        return EngineReader(_output(self._run))
 
 
-def _progress(counts: Mapping[str, Any]) -> str:
-    """Counts of a step that has ended, or that runs."""
-    total = counts.get("mini_batches_total")
-    if total is None:
-        return ""
-    ended = counts.get("mini_batches_succeeded", 0) + counts.get("mini_batches_failed", 0)
-    about = "" if counts.get("total_is_exact", True) else "about "
-    parts = [f"{counts.get('mini_batches_done', ended):,} of {about}{quantity(total, 'mini-batch')}"]
-    if counts.get("items_failed"):
-        parts.append(f"{quantity(counts['items_failed'], 'item')} failed")
-    return ", ".join(parts)
-
-
-def _failed(folder: Path) -> list[tuple[str, str]]:
-    """Names and errors of the first mini-batches that failed, and a line where there are more."""
-    try:
-        with (folder / FAILED_ITEMS).open(encoding="utf-8") as lines:
-            entries = [json.loads(line) for line in itertools.islice(lines, _MOST_FAILED)]
-            is_more = next(lines, None) is not None
-    except OSError:
-        return []
-    shown = [(_name(entry), _short(f"{entry['error']}: {entry['message']}")) for entry in entries]
-    return shown + ([("More", str(folder / FAILED_ITEMS))] if is_more else [])
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    """The files of a mini-batch; its own name where it has none, as in a collection."""
-    paths = entry.get("paths")
-    if not paths:
-        return f"mini-batch {entry['mini_batch']}"
-    text = str(paths[0]) + (f" and {quantity(len(paths) - 1, 'other')}" if len(paths) > 1 else "")
-    return text + (", {} to {}".format(*entry["range"]) if "range" in entry else "")
-
-
-def _short(text: str) -> str:
-    line = text.strip().partition("\n")[0]
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+def _output(run: Run | str | os.PathLike[str]) -> Path:
+    return run.output if isinstance(run, Run) else Path(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -12,19 +13,8 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FAULTS = Path(__file__).parents[1] / "faults" / "fault_script.py"
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path) -> list[str]:
-    """Run a notebook; return what each code cell printed and showed, as text."""
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    texts = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            outputs = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
-            texts.append("\n".join(outputs))
-    return texts
-
-
-def test_quickstart(tmp_path: Path) -> None:
-    texts = execute(nbformat.read(NOTEBOOKS / "1-quickstart.ipynb", as_version=4), tmp_path)
+def test_quickstart(tmp_path: Path, execute: Any) -> None:
+    texts = execute(nbformat.read(NOTEBOOKS / "1-quickstart.ipynb", as_version=4), tmp_path).texts
     assert "400 images" in texts[0]
     assert "Completed" in texts[2]
     assert "% right" in texts[3]
@@ -62,13 +52,13 @@ mine.kill()
 
 
 @pytest.mark.parametrize("fault", ["grandchildren", "segfault"])
-def test_the_users_own_processes_survive_timeouts_and_kills(fault: str, tmp_path: Path) -> None:
+def test_the_users_own_processes_survive_timeouts_and_kills(fault: str, tmp_path: Path, execute: Any) -> None:
     # Given a kernel with a background process of its user's
     notebook = nbformat.v4.new_notebook()
     cells = [cell.replace("{script!r}", repr(str(FAULTS))).replace("{fault!r}", repr(fault)) for cell in CELLS]
     notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
     # When a run there meets hangs, kills and crashes
-    _, ran, after = execute(notebook, tmp_path)
+    _, ran, after = execute(notebook, tmp_path).texts
     # Then that process lives, and nothing else is below the kernel
     assert "'succeeded': 7, 'failed': 1" in ran
     assert "loop runs: True" in after
