@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from daskbatch.api.parameters import PipelineParameter
     from daskbatch.api.pipeline import Pipeline
     from daskbatch.api.pipeline_run import PipelineRun
+    from daskbatch.api.published import PublishedPipeline
     from daskbatch.api.run import Run, run
     from daskbatch.api.step import ParallelRunStep
     from daskbatch.api.step_run import StepRun
@@ -92,6 +93,7 @@ __all__ = [
     "PipelineParameter",
     "PipelineRun",
     "PromoteHeadersBehavior",
+    "PublishedPipeline",
     "ResultError",
     "Run",
     "RunCanceled",
@@ -143,6 +145,7 @@ _HOMES = {
     "PipelineParameter": "daskbatch.api.parameters",
     "PipelineRun": "daskbatch.api.pipeline_run",
     "PromoteHeadersBehavior": "daskbatch.api.data_types",
+    "PublishedPipeline": "daskbatch.api.published",
     "Run": "daskbatch.api.run",
     "RunDetails": "daskbatch.api.widget",
     "RunStatus": "daskbatch.engine.status",

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from daskbatch import __version__
-from daskbatch.cli_options import FREE, given, with_options
+from daskbatch.cli_options import FREE, given, given_inputs, with_inputs, with_options
 from daskbatch.cli_pipelines import runs_command, submit_command
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
 
@@ -115,7 +115,7 @@ def cli(ctx: click.Context, /) -> None:
 
 @cli.command("run", cls=_Command)
 @click.argument("entry")
-@click.argument("inputs", nargs=-1)
+@with_inputs
 @click.option(
     "--output",
     metavar="FOLDER",
@@ -129,8 +129,8 @@ def cli(ctx: click.Context, /) -> None:
 @_shown
 @click.pass_context
 def run_command(
-    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], output: str | None, fresh: bool, no_reuse: bool,
-    quiet: bool, as_json: bool, **values: Any,
+    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], named: tuple[str, ...], output: str | None,
+    fresh: bool, no_reuse: bool, quiet: bool, as_json: bool, **values: Any,
 ) -> int:  # fmt: skip
     """Run ENTRY over all INPUTS, into one result.
 
@@ -149,8 +149,9 @@ def run_command(
     from daskbatch.api.run import run
 
     choices = {"fresh": fresh, "allow_reuse": not no_reuse, **given(values)}
-    if inputs or not entry.lower().endswith((".yml", ".yaml")):
-        choices |= {"entry": entry, "inputs": list(inputs), "arguments": ctx.meta[ARGUMENTS]}
+    chosen = given_inputs(inputs, named, ctx)
+    if chosen or not entry.lower().endswith((".yml", ".yaml")):
+        choices |= {"entry": entry, "inputs": chosen, "arguments": ctx.meta[ARGUMENTS]}
     else:
         from daskbatch.api.job_options import options_of_job
 
@@ -239,7 +240,7 @@ def cancel_command(output: str) -> int:
 
 @cli.command("try", cls=_Command)
 @click.argument("entry")
-@click.argument("inputs", nargs=-1, required=True)
+@with_inputs
 @click.option(
     "--mini-batch",
     metavar="NUMBER",
@@ -253,7 +254,9 @@ def cancel_command(output: str) -> int:
 @click.option("--quiet", is_flag=True, hidden=True)
 @click.option("--json", is_flag=True, hidden=True)
 @click.pass_context
-def try_command(ctx: click.Context, /, entry: str, inputs: tuple[str, ...], mini_batch: int, **values: Any) -> int:
+def try_command(
+    ctx: click.Context, /, entry: str, inputs: tuple[str, ...], named: tuple[str, ...], mini_batch: int, **values: Any
+) -> int:
     """Run ENTRY on one mini-batch of INPUTS in this process, and print what it returns.
 
     Nothing is written, errors come with their traceback, and breakpoint() works. The options of
@@ -261,9 +264,12 @@ def try_command(ctx: click.Context, /, entry: str, inputs: tuple[str, ...], mini
     """
     from daskbatch.api.trial import try_
 
+    chosen = given_inputs(inputs, named, ctx)
+    if not chosen:
+        raise click.UsageError("Missing argument 'INPUTS...'.", ctx)
     try:
         result = try_(
-            entry, list(inputs), mini_batch=mini_batch, arguments=ctx.meta[ARGUMENTS], **given(values, for_try=True)
+            entry, chosen, mini_batch=mini_batch, arguments=ctx.meta[ARGUMENTS], **given(values, for_try=True)
         )
     except DaskbatchError:
         raise

@@ -14,7 +14,7 @@ import click
 from daskbatch.options import DEFAULTS, INPUT_FORMATS, LOGGING_LEVELS
 from daskbatch.options.identity import GROUPS, Group
 
-__all__ = ["FREE", "OPTIONS", "Option", "given", "with_options"]
+__all__ = ["FREE", "OPTIONS", "Option", "given", "given_inputs", "with_inputs", "with_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,27 @@ OPTIONS = (
         "FORMAT",
         "What paths say, such as '/{store}/{day:yyyy-MM-dd}/*.csv': its keys become columns of a table's rows.",
         default="none",
+    ),
+    Option(
+        "partition_keys",
+        "KEY,...",
+        "Keys of --partition-format: each combination of their values is one mini-batch.",
+        default="none, but mini-batches of a size",
+    ),
+    Option(
+        "storage_options",
+        "NAME=VALUE",
+        "How the store of s3:// and other URLs is reached: endpoint_url, profile, region, anon. No secrets: credentials"
+        " come from the environment, a profile or a role.",
+        default="as its client finds",
+        multiple=True,
+    ),
+    Option(
+        "script_output",
+        "FOLDER",
+        "Folder for what your code writes itself: EntryScript().output_dir.",
+        default="that of --output",
+        in_try=False,
     ),
     Option(
         "output_action",
@@ -141,6 +162,12 @@ OPTIONS = (
         default="that of the workers",
     ),
     Option(
+        "command_prefix",
+        "COMMAND",
+        "Starts that interpreter: 'apptainer exec --bind {folders} image.sif'; {folders} are those that it needs.",
+        default="none",
+    ),
+    Option(
         "tensorflow1",
         "",
         "For scripts of TensorFlow 1: where version 2 is installed, 'import tensorflow' is its tensorflow.compat.v1.",
@@ -194,6 +221,36 @@ def with_options(*, for_try: bool = False, only: Collection[str] | None = None) 
         return command
 
     return decorate
+
+
+def with_inputs(command: Command) -> Command:
+    """Decorate a command with its inputs: one without a name, or several by name."""
+    option = click.option(
+        "--input",
+        "named",
+        metavar="NAME=PATH",
+        multiple=True,
+        help="A dataset that the script is told the name of, in the place of INPUTS. Can be given several times: no"
+        " mini-batch is of two names.",
+    )
+    return click.argument("inputs", nargs=-1)(option(command))
+
+
+def given_inputs(
+    inputs: tuple[str, ...], named: tuple[str, ...], ctx: click.Context
+) -> list[str] | dict[str, list[str]]:
+    """What `with_inputs` has taken, as Python takes it; empty where nothing was given."""
+    found: dict[str, list[str]] = {}
+    for text in named:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise click.UsageError(f"Invalid value for '--input': it must be NAME=PATH, got {text!r}.", ctx)
+        found.setdefault(name, []).append(path)
+    if found and inputs:
+        raise click.UsageError(
+            f"INPUTS {' '.join(inputs)!r} and --input {named[0]!r}: give each a name, or none, without --input.", ctx
+        )
+    return found or list(inputs)
 
 
 def given(values: dict[str, Any], *, for_try: bool = False) -> dict[str, Any]:

@@ -56,12 +56,34 @@ def submit_command(
 @click.command("runs")
 @click.option("-e", "--experiment", metavar="NAME", help="Those of one experiment.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON, with all that is known.")
-def runs_command(experiment: str | None, as_json: bool) -> None:
-    """List the runs of pipelines in the workspace of the current folder, the latest first."""
+@click.option("--cancel", metavar="ID", help="Ask this run to end, in place of the list.")
+@click.option("--resume", metavar="ID", help="Go on with this run, in place of the list.")
+@click.option(
+    "--environment-variables",
+    "variables",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A variable's value, with --resume: values are stored nowhere; repeatable.",
+)
+def runs_command(
+    experiment: str | None, as_json: bool, cancel: str | None, resume: str | None, variables: tuple[str, ...]
+) -> None:
+    """List the runs of pipelines in the workspace of the current folder, the latest first; cancel or resume one."""
     from daskbatch.api.experiment import Experiment
     from daskbatch.api.workspace import Workspace
 
     workspace = Workspace.from_config()
+    if cancel is not None and resume is not None:
+        raise click.UsageError("--cancel and --resume exclude each other.")
+    if cancel is not None:
+        workspace.get_run(cancel).cancel()
+        click.echo("Asked the run to end. It does within seconds: daskbatch runs")
+        return
+    if resume is not None:
+        run = workspace.get_run(resume)
+        run.resume(_pairs("--environment-variables", variables) or None)
+        click.echo(f"The run goes on by itself: daskbatch runs. Its folder: {run.folder}")
+        return
     experiments = [workspace.experiments[experiment]] if experiment else Experiment.list(workspace)
     found = sorted((run for one in experiments for run in one.get_runs()), key=lambda run: run.id, reverse=True)
     if as_json:

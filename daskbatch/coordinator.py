@@ -7,6 +7,7 @@ JSON, and are stored nowhere.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ __all__ = ["main"]
 # Exit codes; only people who look at processes see them
 DONE = 0
 FAILED = 1
-CLAIMED = 2  # another process coordinates the run
+TAKEN_OVER = 2  # another process coordinates the run, as this one stood still
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     folder, number = PipelineFolder(Path(arguments[0])), int(arguments[1])
     status = coordinate(folder, number, variables, sys.stderr, begun=_end_on_signals)
     if status is None:
-        return CLAIMED
+        os._exit(TAKEN_OVER)  # at once, with the steps that it still does: the other one goes on with them
     return DONE if status in (COMPLETED, CANCELED) else FAILED
 
 

@@ -45,7 +45,10 @@ def resolve(environment: Mapping[str, Any], build: bool = False) -> tuple[str | 
     """
     name, python = environment["name"], environment["python"]
     if python["user_managed_dependencies"]:
-        if python["interpreter_path"] in ("", "python"):
+        own = python["interpreter_path"] in ("", "python")
+        if python.get("command_prefix"):  # that alone knows what the path means, and is asked when the run is made
+            return None if own else python["interpreter_path"], []
+        if own:
             return None, []
         return check_interpreter(python["interpreter_path"], f"interpreter_path of environment {name!r}").path, []
     wanted = wanted_packages(environment)

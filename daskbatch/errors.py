@@ -57,6 +57,11 @@ __all__ = [
 class DaskbatchError(Exception):
     """Base of all errors of daskbatch."""
 
+    @property
+    def message(self) -> str:
+        """What ``str`` gives, as Azure's exceptions have it."""
+        return str(self)
+
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: in a notebook the message is what helps, not the way through this package."""
         return [f"{type(self).__name__}: {self}"]
@@ -84,6 +89,9 @@ class OutputInUse(UsageError):
 
 class RunChanged(UsageError):
     """Raised when the output folder holds a run of another script, option or input: neither resumed nor reused."""
+
+    changes: str = ""
+    """What is not as it was, a line each."""
 
 
 class NotFound(UsageError, KeyError):

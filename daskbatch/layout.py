@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-__all__ = ["FAILED_ITEMS", "LOGS", "RUN_SUMMARY", "STATE_FOLDER", "WORKSPACE_FOLDER", "WORKSPACE_VARIABLE"]
+__all__ = [
+    "EXPERIMENT_VARIABLE",
+    "FAILED_ITEMS",
+    "LOGS",
+    "MODELS_USED_VARIABLE",
+    "MODELS_VARIABLE",
+    "ROOT_RUN_VARIABLE",
+    "RUN_SUMMARY",
+    "RUN_VARIABLE",
+    "SIDE_INPUT_VARIABLE",
+    "STATE_FOLDER",
+    "WORKSPACE_FOLDER",
+    "WORKSPACE_VARIABLE",
+]
 
+EXPERIMENT_VARIABLE = "AZUREML_ARM_PROJECT_NAME"
+"""Environment variable that names the experiment to the entry scripts of a pipeline."""
 FAILED_ITEMS = "failed_items.jsonl"
 """A line for each mini-batch that failed or returned too little; there only if one did."""
 LOGS = "logs"
+ROOT_RUN_VARIABLE = "AZUREML_ROOT_RUN_ID"
+"""Environment variable with the id of the pipeline's run."""
+MODELS_USED_VARIABLE = "DASKBATCH_MODELS_USED"
+"""Environment variable of entry scripts: the private folder in which a run notes which model versions it uses."""
+MODELS_VARIABLE = "DASKBATCH_MODELS"
+"""Environment variable of a pipeline's steps: a JSON file whose ``models`` were the latest versions at submission."""
 RUN_SUMMARY = "run_summary.json"
 """There once the run has ended."""
+RUN_VARIABLE = "AZUREML_RUN_ID"
+"""Environment variable with the id of the step's run."""
+SIDE_INPUT_VARIABLE = "AZUREML_DATAREFERENCE_"
+"""A side input's name follows: environment variables that tell entry scripts the paths of side inputs."""
 STATE_FOLDER = ".daskbatch"
 """Private: what the run is, its plan, ledgers and segments."""
 WORKSPACE_FOLDER = "workspace"

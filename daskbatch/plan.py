@@ -7,26 +7,27 @@ mini-batches never lie in memory.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from daskbatch.errors import InputError
 from daskbatch.plan_cuts import cut_files, cut_parquet, cut_text, read_lines
-from daskbatch.plan_format import choose_format
-from daskbatch.plan_inputs import Entry, Tally
+from daskbatch.plan_groups import cut_groups, group_plan
+from daskbatch.plan_listing import Entry, Storage
+from daskbatch.plan_opening import open_entry, parquet_source, read_parquet_footer
 from daskbatch.plan_record import Plan
+from daskbatch.plan_sources import Sources
 from daskbatch.spec import DEFAULT_BYTES, DEFAULT_FILES, InputSpec
 from daskbatch.store.footers import ParquetSchema, count_cuts
 from daskbatch.store.inputs_path import PathColumns
 from daskbatch.store.inputs_text import is_scanned, is_stream
-from daskbatch.store.listing import list_files
-from daskbatch.store.partition_format import PartitionFormat, parse_format
-from daskbatch.types import MiniBatch, MiniBatchSize, TableFormat
+from daskbatch.store.partition_format import parse_format
+from daskbatch.types import WHOLE_FILES, MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
@@ -49,18 +50,17 @@ def make_plan(spec: InputSpec, path: Path) -> Plan:
     InputError
         Where the input is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
-    chosen = choose_format(spec, list_files(spec.paths))
-    if spec.partition_format is not None:
-        chosen = replace(chosen, paths=_of_format(chosen.paths, parse_format(spec.partition_format)))
-    size = _fitting_size(spec.mini_batch_size, chosen.name)
+    sources = Sources(spec)
+    size = _fitting_size(spec.mini_batch_size, sources.format)
     try:
-        _refuse_unfit_options(spec, chosen.name)
-        if chosen.name == "files":
-            return _plan_files(chosen.paths, chosen.why, size, path)
-        table = _table_format(spec, chosen.name, size)
-        if table.format == "parquet":
-            return _plan_parquet(chosen.paths, chosen.why, table, path)
-        return _plan_text(chosen.paths, chosen.name, chosen.why, table, path)
+        _refuse_unfit_options(spec, sources.format)
+        if sources.format == "files":
+            plan = _plan_files(sources, size, path)
+        else:
+            table = _table_format(spec, sources.format, size)
+            plan_tables = _plan_parquet if table.format == "parquet" else _plan_text
+            plan = plan_tables(sources, table, path, spec.storage_options)
+        return _cut(replace(plan, storage=spec.storage_options), spec, sources)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -74,12 +74,14 @@ def read_plan(plan: Plan) -> Iterator[MiniBatch]:
     InputError
         Where a quote is never closed in a text that is scanned.
     """
+    if plan.keys:
+        return cut_groups(str(plan.path), 0 if plan.table is None else WHOLE_FILES)
     if plan.table is None:
-        return cut_files(str(plan.path), plan.size.value)
+        return cut_files(str(plan.path), plan.size.value, [files for _, files in plan.datasets] or [plan.files])
     lines = read_lines(str(plan.path))
     if plan.format == "parquet":
         return cut_parquet(lines, plan.size)
-    return cut_text(lines, plan.table)
+    return cut_text(lines, plan.table, plan.storage)
 
 
 def _fitting_size(size: MiniBatchSize | None, name: str) -> MiniBatchSize:
@@ -128,63 +130,46 @@ def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableForma
     )
 
 
-def _of_format(paths: Iterator[bytes], form: PartitionFormat) -> Iterator[bytes]:
-    """The paths, as long as all are of the format."""
-    for path in paths:
-        form.values(os.fsdecode(path))
-        yield path
+def _cut(plan: Plan, spec: InputSpec, sources: Sources) -> Plan:
+    """What is the same for all formats: the datasets, and the combinations of keys."""
+    datasets = tuple(zip(sources.names, sources.counts, strict=False))
+    told = plan.description
+    if len(datasets) > 1:
+        told += f" in {len(datasets)} datasets ({', '.join(f'{name} {files:,}' for name, files in datasets)})"
+    plan = replace(plan, datasets=datasets)
+    if not spec.partition_keys:
+        return replace(plan, description=f"{told}, mini-batches of {_size_text(plan.size)}")
+    assert spec.partition_format is not None
+    count = group_plan(plan.path, parse_format(spec.partition_format), spec.partition_keys, sources.counts)
+    each = f"one mini-batch for each of {count:,} combinations" if count > 1 else "one mini-batch, the only combination"
+    return replace(
+        plan,
+        mini_batches=count,
+        estimate=count,
+        description=f"{told}, {each} of {', '.join(spec.partition_keys)}",
+        keys=spec.partition_keys,
+        partition_format=spec.partition_format,
+    )
 
 
-def _plan_files(paths: Iterator[bytes], why: str, size: MiniBatchSize, path: Path) -> Plan:
-    tally = Tally()
+def _plan_files(sources: Sources, size: MiniBatchSize, path: Path) -> Plan:
     with path.open("w", encoding="ascii") as file:
-        for _, lines in tally.chunks(paths):
-            file.write(lines)
-    found = tally.state()
-    count = -(-found.files // size.value)
-    description = f"{_counted(found.files, 'file')} ({why}), mini-batches of {_counted(size.value, 'file')}"
-    return Plan(path, "files", None, size, found.files, count, count, found.bytes, description, (), found)
-
-
-def _readable(tally: Tally, paths: Iterator[bytes]) -> Iterator[Entry]:
-    """What each table's file is like."""
-    for entries, _ in tally.chunks(paths):
-        for entry in entries:
-            if not os.access(entry[0], os.R_OK):
-                raise InputError(f"inputs: {entry[0]} cannot be read: its permissions forbid it. Next: chmod +r it.")
-            yield entry
-
-
-def _filled(entries: Iterator[Entry], skipped: list[str]) -> Iterator[Entry]:
-    """Entries with content; the names of the others go to `skipped`."""
-    empty = True
-    for entry in entries:
-        if entry[1]:
-            empty = False
-            yield entry
-        else:
-            skipped.append(entry[0])
-    if empty and skipped:
-        raise InputError(
-            f"inputs: {skipped[0]} has zero bytes, and so have all {len(skipped)} tables. Next: check the path."
-            if len(skipped) > 1
-            else f"inputs: {skipped[0]} has zero bytes. Next: check the path."
-        )
-    if empty:
-        raise InputError("inputs: no table was found: names that begin with '_' or '.' are left out of folders.")
+        file.writelines(sources.lines())
+    found = sources.tally.state()
+    count = sum(-(-files // size.value) for files in sources.counts)
+    head = f"{_counted(found.files, 'file')} ({sources.why})"
+    return Plan(path, "files", None, size, found.files, count, count, found.bytes, head, (), found)
 
 
 def _write(file: TextIO, line: object) -> None:
     file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def _plan_text(paths: Iterator[bytes], name: str, why: str, table: TableFormat, path: Path) -> Plan:
+def _plan_text(sources: Sources, table: TableFormat, path: Path, storage: Storage) -> Plan:
     files = input_bytes = plain_bytes = ranges = 0
     streams = False
-    skipped: list[str] = []
-    tally = Tally()
     with path.open("w", encoding="ascii") as file:
-        for entry in _filled(_readable(tally, paths), skipped):
+        for entry in sources.tables():
             _write(file, entry)
             files += 1
             input_bytes += entry[1]
@@ -193,24 +178,25 @@ def _plan_text(paths: Iterator[bytes], name: str, why: str, table: TableFormat, 
             text = entry[1] * _GZIP_RATIO if entry[0].lower().endswith(".gz") else entry[1]
             plain_bytes += text
             ranges += -(-text // table.size.value)
-    table, record_bytes = _with_schema(path, files, table)
+    table, record_bytes = _with_schema(path, files, table, storage)
     if table.size.kind == "rows":
         ranges = max(files, round(plain_bytes / record_bytes / table.size.value))
     exact = not streams and not is_scanned(table)
-    description = _describe(files, name, input_bytes, why, table.size)
+    head = _table_head(sources, sources.format, files, input_bytes)
     return Plan(
-        path, table.format, table, table.size, files, ranges if exact else None, ranges, input_bytes, description,
-        tuple(skipped), tally.state(),
+        path, table.format, table, table.size, files, ranges if exact else None, ranges, input_bytes, head,
+        tuple(sources.skipped), sources.tally.state(),
     )  # fmt: skip
 
 
-def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableFormat, float]:
+def _with_schema(path: Path, files: int, table: TableFormat, storage: Storage) -> tuple[TableFormat, float]:
     """The table with its columns, from samples; and the mean length of a record."""
     from daskbatch.store.schema import sample_text, sampled_places
 
     places = set(sampled_places(files))
-    paths = [line[0] for place, line in enumerate(read_lines(str(path))) if place in places]
-    sample = sample_text(paths, table)
+    entries = {line[0]: line for place, line in enumerate(read_lines(str(path))) if place in places}
+    paths = list(entries)
+    sample = sample_text(paths, table, lambda path: open_entry(entries[path], storage))
     if not sample.records and len(paths) == files:
         others = f", nor has any other of the {files} tables" if files > 1 else ""
         raise InputError(f"inputs: {paths[0]} has no rows{others}. Next: check the path.")
@@ -218,15 +204,14 @@ def _with_schema(path: Path, files: int, table: TableFormat) -> tuple[TableForma
     return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
 
 
-def _plan_parquet(paths: Iterator[bytes], why: str, table: TableFormat, path: Path) -> Plan:
+def _plan_parquet(sources: Sources, table: TableFormat, path: Path, storage: Storage) -> Plan:
     from daskbatch.store.schema import apply_dtype
 
     files = input_bytes = count = rows = 0
-    skipped: list[str] = []
-    tally, schema = Tally(), ParquetSchema()
+    schema = ParquetSchema()
     with path.open("w", encoding="ascii") as file:
-        for entry, metadata in _footers(_filled(_readable(tally, paths), skipped)):
-            groups = schema.add(entry[0], metadata)
+        for entry, metadata in _footers(sources.tables(), storage):
+            groups = schema.add(entry[0], metadata, partial(parquet_source, entry, storage))
             _write(file, [*entry, groups])
             files += 1
             input_bytes += entry[1]
@@ -236,33 +221,28 @@ def _plan_parquet(paths: Iterator[bytes], why: str, table: TableFormat, path: Pa
         raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
     table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
     PathColumns(table).refuse_taken((name for name, _ in table.columns), schema.first)
-    description = _describe(files, "parquet", input_bytes, why, table.size)
+    head = _table_head(sources, "parquet", files, input_bytes)
     return Plan(
-        path, "parquet", table, table.size, files, count, count, input_bytes, description, tuple(skipped),
-        tally.state(),
+        path, "parquet", table, table.size, files, count, count, input_bytes, head, tuple(sources.skipped),
+        sources.tally.state(),
     )  # fmt: skip
 
 
-def _footers(entries: Iterator[Entry]) -> Iterator[tuple[Entry, Any]]:
+def _footers(entries: Iterator[Entry], storage: Storage) -> Iterator[tuple[Entry, Any]]:
     """Entries with their footers, in order. Several are fetched at once: on a network disk each takes a while."""
     with ThreadPoolExecutor(8, thread_name_prefix="daskbatch-footers") as pool:
         while some := list(islice(entries, 64)):
-            yield from zip(some, pool.map(_footer, [entry[0] for entry in some]), strict=True)
+            yield from zip(some, pool.map(partial(read_parquet_footer, storage=storage), some), strict=True)
 
 
-def _footer(path: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"inputs: {path} is no Parquet file that can be read: {error}.") from error
+def _table_head(sources: Sources, name: str, files: int, size: int) -> str:
+    return f"{_counted(files, f'{name} file')}, {_bytes_text(size)} ({sources.why})"
 
 
-def _describe(files: int, name: str, size: int, why: str, cut: MiniBatchSize) -> str:
-    batch = _counted(cut.value, "row") if cut.kind == "rows" else _bytes_text(cut.value)
-    return f"{_counted(files, f'{name} file')}, {_bytes_text(size)} ({why}), mini-batches of {batch}"
+def _size_text(size: MiniBatchSize) -> str:
+    if size.kind == "bytes":
+        return _bytes_text(size.value)
+    return _counted(size.value, "row" if size.kind == "rows" else "file")
 
 
 def _counted(number: int, noun: str) -> str:

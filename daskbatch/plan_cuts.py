@@ -8,6 +8,9 @@ from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import InputError
+from daskbatch.plan_listing import Storage
+from daskbatch.plan_opening import open_entry
+from daskbatch.remote.errors import ObjectChanged, ObjectMissing
 from daskbatch.store.footers import Group, cut_row_groups
 from daskbatch.store.inputs_text import is_scanned, is_stream, record_scanner
 from daskbatch.types import NO_ROW, OPEN_END, MiniBatch, MiniBatchSize, TableFormat
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     Places = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["cut_files", "cut_parquet", "cut_text", "read_lines"]
+__all__ = ["cut_files", "cut_parquet", "cut_text", "read_entries", "read_lines"]
 
 _SCAN_BLOCK = 4 * 1024**2
 """Bytes that a scan looks at at once."""
@@ -34,22 +37,38 @@ def read_lines(path: str) -> Iterator[Any]:
             yield from json.loads("[" + ",".join(lines) + "]")
 
 
-def cut_files(path: str, size: int) -> Iterator[MiniBatch]:
-    """Groups of up to `size` files, from the plan file at `path`."""
+def read_entries(path: str) -> Iterator[Any]:
+    """The files of a plan file, whether it has a line for each or one for each combination of keys."""
+    with open(path, encoding="ascii") as file:
+        if file.read(2) != "[[":
+            yield from read_lines(path)
+            return
+        file.seek(0)
+        for line in file:
+            yield from json.loads(line)
+
+
+def cut_files(path: str, size: int, counts: Iterable[int]) -> Iterator[MiniBatch]:
+    """Groups of up to `size` files, from the plan file at `path`; `counts` files belong together."""
     first = 0
-    with open(path, encoding="ascii") as lines:
-        while some := list(islice(lines, size * max(1, _LINES // size))):
-            # As one flat list: a list for each file would take longer than all the rest. Within a JSON text there
-            # are no newlines, so what is replaced is the end of a line and nothing else.
-            values = json.loads("".join(some).replace("]\n[", ","))
-            file, paths = first, values[::3]
-            first += len(paths)
-            stamps = list(chain.from_iterable(zip(values[1::3], values[2::3], strict=True)))
-            fields = zip(
-                range(file, first, size), repeat(0), _groups(paths, size), repeat(0), repeat(0), repeat(0),
-                repeat(NO_ROW), repeat(-1), repeat(-1), _groups(stamps, 2 * size),
-            )  # fmt: skip
-            yield from map(MiniBatch._make, fields)
+    with open(path, encoding="ascii") as file:
+        for lines in (islice(file, count) for count in counts):
+            while some := list(islice(lines, size * max(1, _LINES // size))):
+                # As one flat list: a list for each file would take longer than all the rest. Within a JSON text there
+                # are no newlines, so what is replaced is the end of a line and nothing else.
+                values = json.loads("".join(some).replace("]\n[", ","))
+                begin, paths = first, values[::3]
+                first += len(paths)
+                fields = zip(
+                    range(begin, first, size), repeat(0), _groups(paths, size), repeat(0), repeat(0), repeat(0),
+                    repeat(NO_ROW), repeat(-1), repeat(-1), _groups(_stamps(values), 2 * size),
+                )  # fmt: skip
+                yield from map(MiniBatch._make, fields)
+
+
+def _stamps(values: list[Any]) -> list[int]:
+    """Size and modification time of each file, from a flat list with the path before them."""
+    return list(chain.from_iterable(zip(values[1::3], values[2::3], strict=True)))
 
 
 def _groups(values: list[Any], width: int) -> Iterator[tuple[Any, ...]]:
@@ -72,7 +91,7 @@ def _mini_batches(
     return map(MiniBatch._make, fields)
 
 
-def cut_text(entries: Iterable[list[Any]], table: TableFormat) -> Iterator[MiniBatch]:
+def cut_text(entries: Iterable[list[Any]], table: TableFormat, storage: Storage = ()) -> Iterator[MiniBatch]:
     """Byte ranges of plain text: by arithmetic, or exact where rows or quotes count; streams as such."""
     row = 0
     for file, entry in enumerate(entries):
@@ -81,21 +100,23 @@ def cut_text(entries: Iterable[list[Any]], table: TableFormat) -> Iterator[MiniB
             yield MiniBatch(file, 0, (path,), 0, 0, OPEN_END, NO_ROW, size, mtime_ns)
             row = NO_ROW
         elif is_scanned(table):
-            row = yield from _scanned(file, entry, table, row)
+            row = yield from _scanned(file, entry, table, row, storage)
         else:
             step = table.size.value
             stops = chain(range(step, size, step), (size,))
             yield from _mini_batches(file, count(), range(0, size, step), stops, repeat(NO_ROW), entry)
 
 
-def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Generator[MiniBatch, None, int]:
+def _scanned(
+    file: int, entry: list[Any], table: TableFormat, row: int, storage: Storage
+) -> Generator[MiniBatch, None, int]:
     """Exact ranges of one file. Returns the rows before the next file, or `NO_ROW`."""
     from daskbatch.store.scan import QuoteNeverClosed
 
     index = records = open_start = open_row = end = 0
     before = -1
     try:
-        for starts, ends in _records(entry[0], table):
+        for starts, ends in _records(entry, table, storage):
             cuts = _cuts(starts, records, before, table.size)
             if len(cuts):
                 befores = ends[cuts - 1].tolist()
@@ -113,7 +134,7 @@ def _scanned(file: int, entry: list[Any], table: TableFormat, row: int) -> Gener
                 index += len(befores)
             records += len(starts)
             before, end = int(starts[-1]), int(ends[-1])
-    except OSError:
+    except (OSError, ObjectChanged, ObjectMissing):
         # Whoever reads it meets the same error, as the failure of this mini-batch alone.
         yield from _mini_batches(file, [index], [end], [entry[1]], [NO_ROW], entry)
         return NO_ROW
@@ -135,11 +156,11 @@ def _cuts(starts: Places, records: int, before: int, size: MiniBatchSize) -> Pla
     return np.flatnonzero(np.diff(starts // size.value, prepend=before // size.value))
 
 
-def _records(path: str, table: TableFormat) -> Iterator[tuple[Places, Places]]:
+def _records(entry: list[Any], table: TableFormat, storage: Storage) -> Iterator[tuple[Places, Places]]:
     """Starts and ends of a file's records, header left out, block by block; no empty ones."""
     scanner = record_scanner(table)
     header = table.header and table.format == "csv"
-    with open(path, "rb", buffering=0) as file:
+    with open_entry(entry, storage) as file:
         block = b"-"
         while block:
             block = file.read(_SCAN_BLOCK)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from daskbatch.errors import InputError
+from daskbatch.plan_listing import list_inputs, refuse_mixed
 from daskbatch.spec import InputSpec
 from daskbatch.store.listing import Found
 
-__all__ = ["Chosen", "choose_format"]
+__all__ = ["Chosen", "choose_format", "choose_formats"]
 
 _SUFFIXES = {
     b".csv": "csv",
@@ -63,6 +64,29 @@ def choose_format(spec: InputSpec, found: Iterator[Found]) -> Chosen:
             " tables. Next: name the files themselves or give a glob."
         )
     return Chosen(name, "by suffix", _agreeing(chain(early, found), name, first, underscored=False))
+
+
+def choose_formats(spec: InputSpec) -> list[Chosen]:
+    """The files of each dataset. All are of one format.
+
+    Raises
+    ------
+    InputError
+        As `choose_format`; and where two datasets are not of the same kind.
+    """
+    refuse_mixed(spec.paths)
+    chosen, first = [], 0
+    for _, count in spec.datasets or (("", len(spec.paths)),):
+        chosen.append(choose_format(spec, list_inputs(spec.paths[first : first + count], spec.storage_options)))
+        first += count
+    for (name, _), one in zip(spec.datasets, chosen, strict=False):
+        if one.name != chosen[0].name:
+            raise InputError(
+                f"inputs: {spec.datasets[0][0]!r} is {_words(chosen[0].name)} and {name!r} is {_words(one.name)}, by"
+                " their suffixes. A run has one format. Next: make a run for each, or give input_format=files, csv,"
+                " tsv, jsonl or parquet (--input-format)."
+            )
+    return chosen
 
 
 def _tables(found: Iterator[Found]) -> Iterator[bytes]:

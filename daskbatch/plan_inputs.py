@@ -11,19 +11,16 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from daskbatch.errors import InputError
-from daskbatch.plan_cuts import read_lines
-from daskbatch.plan_format import Chosen, choose_format
+from daskbatch.plan_cuts import read_entries
+from daskbatch.plan_format import choose_formats
+from daskbatch.plan_listing import Entry, ObjectPath
 from daskbatch.spec import InputSpec
-from daskbatch.store.listing import list_files
 
-__all__ = ["Entry", "InputState", "Tally", "difference_of_inputs", "state_of_inputs"]
-
-Entry = tuple[str, int, int]
-"""Path, size in bytes, modification time in nanoseconds."""
+__all__ = ["InputState", "Tally", "difference_of_inputs", "state_of_inputs"]
 
 _AT_ONCE = 4096
 """Entries that are digested at once."""
@@ -43,7 +40,7 @@ class InputState:
     bytes: int
     """Of all of them on disk."""
     digest: str
-    """Of path, size and modification time of each, in order; hexadecimal."""
+    """Of path, size and modification time (or etag) of each, in order; hexadecimal."""
 
 
 class Tally:
@@ -52,6 +49,13 @@ class Tally:
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
         self._files = self._bytes = 0
+        self._begun = False
+
+    def begin_dataset(self) -> None:
+        """The files of another dataset follow: where one ends and the next begins makes a difference."""
+        if self._begun:
+            self._digest.update(b"[]\n")
+        self._begun = True
 
     def chunks(self, paths: Iterator[bytes]) -> Iterator[tuple[list[Entry], str]]:
         """Entries of the files, many at a time, with their lines in a plan file.
@@ -63,7 +67,10 @@ class Tally:
         """
         while entries := [_entry(path) for path in islice(paths, _AT_ONCE)]:
             # As json.dumps would write them, in a fourth of its time.
-            lines = "".join([f"[{_quoted(path)},{size},{mtime_ns}]\n" for path, size, mtime_ns in entries])
+            if isinstance(entries[0][2], int):
+                lines = "".join([f"[{_quoted(path)},{size},{mtime_ns}]\n" for path, size, mtime_ns in entries])
+            else:
+                lines = "".join([f"[{_quoted(url)},{size},{_quoted(str(etag))}]\n" for url, size, etag in entries])
             self._digest.update(lines.encode("ascii"))
             self._files += len(entries)
             self._bytes += sum([size for _, size, _ in entries])
@@ -75,10 +82,17 @@ class Tally:
 
 
 def _entry(path: bytes) -> Entry:
+    if isinstance(path, ObjectPath):
+        return os.fsdecode(path), path.size, path.token
     try:
         status = os.stat(path)
     except OSError as error:
-        raise InputError(f"inputs: {os.fsdecode(path)} cannot be read: {error.strerror}.") from error
+        name = os.fsdecode(path)
+        link = f" (a link to {os.fsdecode(os.readlink(path))!r})" if os.path.islink(path) else ""
+        raise InputError(
+            f"inputs: {name} cannot be read: {error.strerror}{link}. Next: mend or remove it, or name the input more"
+            " narrowly."
+        ) from error
     return os.fsdecode(path), status.st_size, status.st_mtime_ns
 
 
@@ -91,13 +105,11 @@ def state_of_inputs(spec: InputSpec) -> InputState:
         Where the input is missing, empty, of mixed formats, or cannot be looked at.
     """
     tally = Tally()
-    for _ in tally.chunks(_chosen(spec).paths):
-        pass
+    for chosen in choose_formats(spec):
+        tally.begin_dataset()
+        for _ in tally.chunks(chosen.paths):
+            pass
     return tally.state()
-
-
-def _chosen(spec: InputSpec) -> Chosen:
-    return choose_format(spec, list_files(spec.paths))
 
 
 def difference_of_inputs(plan_path: Path, spec: InputSpec, shown: int = 5) -> list[str]:
@@ -125,13 +137,14 @@ def difference_of_inputs(plan_path: Path, spec: InputSpec, shown: int = 5) -> li
     InputError
         As `state_of_inputs`.
     """
-    chosen = _chosen(spec)
-    tables = chosen.name != "files"
+    chosen = choose_formats(spec)
+    tables = chosen[0].name != "files"
+    paths = chain.from_iterable(one.paths for one in chosen)
     empty: set[str] = set()
     found = _Differences(shown)
     try:
-        planned = ((path, size, mtime_ns) for path, size, mtime_ns, *_ in read_lines(str(plan_path)))
-        for before, now in zip_longest(planned, _full(chosen.paths, empty if tables else None)):
+        planned = ((path, size, mtime_ns) for path, size, mtime_ns, *_ in read_entries(str(plan_path)))
+        for before, now in zip_longest(planned, _full(paths, empty if tables else None)):
             found.compare(before, now)
     except (OSError, ValueError):
         return []

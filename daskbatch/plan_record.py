@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daskbatch.plan_inputs import InputState
+from daskbatch.plan_listing import Storage
 from daskbatch.types import MiniBatchSize, TableFormat
 from daskbatch.worker.wire import table_format
 
@@ -20,7 +21,7 @@ class Plan:
 
     path: Path
     """The plan file: JSON lines ``[path, size, mtime_ns]``, with Parquet's row groups behind as
-    ``[rows, estimated bytes]``."""
+    ``[rows, estimated bytes]``. With `keys` a line for each mini-batch: a list of such."""
     format: str
     """``"files"``, ``"csv"`` (with any separator), ``"jsonl"`` or ``"parquet"``."""
     table: TableFormat | None
@@ -41,6 +42,14 @@ class Plan:
     """Tables of zero bytes."""
     inputs: InputState | None = None
     """The input as it was listed. None for a Dask dataframe."""
+    datasets: tuple[tuple[str, int], ...] = ()
+    """Name of each dataset, and how many of `files` are its own, in order. Empty: one without a name."""
+    keys: tuple[str, ...] = ()
+    """Each combination of their values is one mini-batch. Empty: cut by `size`."""
+    partition_format: str = ""
+    """What paths say of the keys."""
+    storage: Storage = ()
+    """How the store of an input of objects is reached, now: it is not stored."""
 
     def as_json(self) -> dict[str, Any]:
         """JSON values alone. Where the plan file lies is left out: a folder may move."""
@@ -55,6 +64,15 @@ class Plan:
             "description": self.description,
             "skipped": list(self.skipped),
             "inputs": None if self.inputs is None else asdict(self.inputs),
+            **self.origins(),
+        }
+
+    def origins(self) -> dict[str, Any]:
+        """What `daskbatch.worker.origins.Origins` takes, as JSON values."""
+        return {
+            "datasets": [list(pair) for pair in self.datasets],
+            "keys": list(self.keys),
+            "partition_format": self.partition_format,
         }
 
 
@@ -81,5 +99,7 @@ def plan_from_json(values: Mapping[str, Any], path: Path) -> Plan:
             "size": MiniBatchSize(*values["size"]),
             "skipped": tuple(values["skipped"]),
             "inputs": None if values["inputs"] is None else InputState(**values["inputs"]),
+            "datasets": tuple((name, files) for name, files in values["datasets"]),
+            "keys": tuple(values["keys"]),
         }
     )

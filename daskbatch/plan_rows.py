@@ -9,6 +9,7 @@ from typing import Any
 
 from daskbatch.errors import InputError
 from daskbatch.plan import Plan, make_plan, read_plan
+from daskbatch.plan_copies import copies_in_process
 from daskbatch.spec import InputSpec
 from daskbatch.store.inputs import TableReader
 from daskbatch.types import OPEN_END, TableFormat
@@ -45,16 +46,24 @@ def read_rows(spec: InputSpec) -> Generator[Any, None, None]:
     """
     with tempfile.TemporaryDirectory(prefix="daskbatch-") as folder:
         plan = make_plan(spec, Path(folder, "plan.jsonl"))
-        reader = TableReader(_table(plan))
+        table = _table(plan)
+        copies, names = copies_in_process(spec.paths, table, spec.storage_options)
+        reader = TableReader(table, names)
         try:
             for mini_batch in read_plan(plan):
+                copy = None if copies is None else copies.make(mini_batch)
+                mini_batch = mini_batch if copy is None else copy.batch
                 while (rows := reader.read(mini_batch)) is not None:
                     yield rows
                     if mini_batch.stop != OPEN_END:
                         break
                     mini_batch = mini_batch._replace(index=mini_batch.index + 1)
+                if copies is not None and copy is not None:
+                    copies.drop(copy)
         finally:
             reader.close()
+            if copies is not None:
+                copies.close()
 
 
 def _table(plan: Plan) -> TableFormat:

@@ -50,6 +50,12 @@ class InputSpec:
     """A table's rows have a column ``Path``."""
     partition_format: str | None = None
     """What paths say, for `daskbatch.store.partition_format`; its keys are columns of a table's rows."""
+    partition_keys: tuple[str, ...] = ()
+    """Some keys of `partition_format`: each combination of their values is one mini-batch. Empty: cut by size."""
+    storage_options: tuple[tuple[str, str | bool], ...] = ()
+    """How the store of `paths` is reached, where they are URLs. No secrets."""
+    datasets: tuple[tuple[str, int], ...] = ()
+    """Name of each dataset, and how many of `paths` are its own. No mini-batch is of two. Empty: one without a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class RunSpec:
     """Absolute path of the output folder."""
     folder: str
     """Absolute path of the caller's working directory, which relative paths in `arguments` start from."""
+    script_output: str | None = None
+    """Absolute path of the folder that the script is told to write to; None: the output folder."""
     output_action: str = "append_row"
     """``"append_row"`` or ``"summary_only"``."""
     append_row_file_name: str = "predictions.csv"
@@ -89,6 +97,8 @@ class RunSpec:
     environment_variables: tuple[tuple[str, str], ...] = ()
     python: str | None = None
     """Absolute path of the runners' interpreter; None: the workers' own."""
+    command_prefix: tuple[str, ...] = ()
+    """Command that the runners' interpreter is started by; see `daskbatch.worker.prefix`."""
     tensorflow1: bool = False
     """In runners, ``import tensorflow`` gives TensorFlow 1's names where version 2 is installed."""
     logging_level: str = "INFO"
@@ -99,3 +109,8 @@ class RunSpec:
     dashboard: bool = False
     task_seconds: float = 2.0
     """Time budget of a task: what is lost at most when everything dies."""
+
+    @property
+    def script_folder(self) -> str:
+        """What the script is told to write to."""
+        return self.script_output or self.output

@@ -6,12 +6,13 @@ the one Dask runs in: it keeps to the standard library and to Python 3.9.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "NO_ROW",
     "OPEN_END",
     "UNKNOWN_ITEMS",
+    "WHOLE_FILES",
     "Chunk",
     "MiniBatch",
     "MiniBatchSize",
@@ -21,6 +22,9 @@ __all__ = [
 
 OPEN_END = -1
 """`MiniBatch.stop` of a stream: from this mini-batch on, to the end of the unit."""
+
+WHOLE_FILES = -2
+"""`MiniBatch.stop` of a table's mini-batch that is all rows of all of `paths`."""
 
 NO_ROW = -1
 """`MiniBatch.row` where planning did not count rows."""
@@ -40,7 +44,7 @@ class MiniBatch(NamedTuple):
     index: int  # type: ignore[assignment]
     """Place among the mini-batches of that file, from 0. Always 0 for files."""
     paths: tuple[str, ...]
-    """Absolute paths. One path for a table."""
+    """Absolute paths. One path for a table, unless `stop` is `WHOLE_FILES`."""
     unit: int = 0
     """Read unit: the first row group of Parquet, else 0."""
     start: int = 0
@@ -48,16 +52,17 @@ class MiniBatch(NamedTuple):
     Stream: how many mini-batches are wanted from `index` on, 0 for all."""
     stop: int = 0
     """Text: byte after the last. Parquet: row after the last, counted from the first row of
-    `unit`, so it may reach into later row groups. `OPEN_END` for a stream."""
+    `unit`, so it may reach into later row groups. `OPEN_END` for a stream. `WHOLE_FILES`."""
     row: int = NO_ROW
     """Rows of the whole input that come before this mini-batch, or `NO_ROW`."""
     size: int = -1
     """Size of a table's file in bytes when it was planned; -1: not checked."""
-    mtime_ns: int = -1
-    """Modification time of a table's file in nanoseconds when it was planned; -1: not checked."""
-    stamps: tuple[int, ...] = ()
-    """Files: size in bytes and modification time in nanoseconds of each of `paths` when they were planned, flat.
-    Empty: not checked."""
+    mtime_ns: int | str = -1
+    """Modification time of a table's file in nanoseconds when it was planned; of an object its etag; -1: not
+    checked."""
+    stamps: tuple[Any, ...] = ()
+    """Files and `WHOLE_FILES`: size in bytes, and modification time or etag as in `mtime_ns`, of each of `paths` when
+    they were planned, flat. Empty: not checked."""
 
     @property
     def key(self) -> tuple[int, int]:

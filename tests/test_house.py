@@ -28,7 +28,9 @@ MAX_LINES = 350
 RUNNER_SIDE = (
     "daskbatch.worker.child",
     "daskbatch.worker.script",
+    "daskbatch.worker.shim_authentication",
     "daskbatch.worker.shim_core",
+    "daskbatch.worker.shim_errors",
     "daskbatch.store.inputs",
 )
 """Roots of what runs in the runner's interpreter, which may be Python 3.9."""

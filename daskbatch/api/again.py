@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from daskbatch.api.run import Run, execute_spec
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
+from daskbatch.layout import WORKSPACE_VARIABLE
 from daskbatch.options import make_spec
 from daskbatch.options.names import RunOptions
 from daskbatch.options.restore import options_from
@@ -158,6 +159,11 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
             " command."
         )
     kept = [name for name in record.options["environment_variables"] if "environment_variables" not in options]
+    if WORKSPACE_VARIABLE in kept:
+        raise UsageError(
+            f"{os.fspath(output)!r} holds a step of a pipeline's run, which goes on as a whole. Next: daskbatch runs"
+            " --resume ID, or submit the pipeline again: completed steps are reused."
+        )
     if kept:
         raise UsageError(
             f"The run had environment_variables {', '.join(kept)}, whose values are stored nowhere. Give them again:"

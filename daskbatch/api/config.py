@@ -50,7 +50,9 @@ class ParallelRunConfig:
     mini_batch_size : int, str or PipelineParameter
         ``10`` files; of tables bytes, ``"1MB"``, ``"512KB"``, or ``"5000rows"``. Default: 10 files, or ``"1MB"``.
     source_directory : path
-        The folder that the script gets a copy of.
+        The folder that the script gets a copy of, made when the step is submitted: what is edited later is for later
+        submissions. Without it the script runs in its own folder, which may hold anything and is not copied; if the
+        script is changed while it runs, its step ends and says so.
     description : str
     logging_level : str or PipelineParameter
         ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.

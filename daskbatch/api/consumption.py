@@ -31,12 +31,13 @@ class DatasetConsumptionConfig:
     name : str
         Of the input in the step: a letter or ``_``, then letters, digits and ``_``.
     dataset : FileDataset, TabularDataset, PipelineParameter, PipelineData or OutputFileDatasetConfig
-        A parameter has a dataset for its default value.
+        A parameter has a dataset or a DataPath for its default value.
     mode : str
-        ``"direct"``: as a dataset. ``"mount"``: as a path that the script can read. ``"download"``: as the path of a
-        copy.
+        ``"direct"``: as a dataset. ``"mount"``: as a path that the script can read. ``"download"``: the same here:
+        no copy is made, and what a script writes there it writes into the data itself.
     path_on_compute : str, optional
-        Where the script wants it.
+        Where the script wants it. A step says once that this means nothing: the script is given the path where the
+        data is.
     """
 
     name: str
@@ -51,12 +52,12 @@ class DatasetConsumptionConfig:
                 f" {self.name!r}."
             )
         object.__setattr__(self, "mode", choice("mode", self.mode, MODES))
-        if isinstance(self.dataset, PipelineParameter) and self.dataset.is_dataset:
+        if isinstance(self.dataset, PipelineParameter) and self.dataset.is_data:
             return
         if not isinstance(self.dataset, (FileDataset, TabularDataset, StepOutput)):
             raise UsageError(
                 f"dataset of the input {self.name!r} must be a FileDataset, a TabularDataset, the output of a step or a"
-                f" PipelineParameter with a dataset for its default value, got {self.dataset!r}."
+                f" PipelineParameter with a dataset or a DataPath for its default value, got {self.dataset!r}."
             )
 
     def as_mount(self, path_on_compute: str | None = None) -> DatasetConsumptionConfig:
@@ -69,7 +70,7 @@ class DatasetConsumptionConfig:
         return replace(self, mode="mount", path_on_compute=path_on_compute or self.path_on_compute)
 
     def as_download(self, path_on_compute: str | None = None) -> DatasetConsumptionConfig:
-        """The same input, as the path of a copy.
+        """The same input, as a path that the script can read: of the data itself, as no copy is made.
 
         Parameters
         ----------

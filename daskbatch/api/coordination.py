@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,18 +16,16 @@ from daskbatch.api.data_path import DataPath
 from daskbatch.api.execution import Call, Data, environment_options, live_inputs, output_place, step_call
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.api.pipeline_document import needs_of
-from daskbatch.api.run import run
+from daskbatch.api.relocation import relocated
 from daskbatch.api.run_folder import CANCELED, COMPLETED, FAILED, NOT_STARTED, RUNNING, PipelineFolder, now
+from daskbatch.api.step_engine import run_step
 from daskbatch.api.step_results import is_published, publish, recall, register, remember, reuse_key
 from daskbatch.api.workspace import Workspace
-from daskbatch.engine.begin import last_life
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.planning import digest_of_inputs
 from daskbatch.engine.reuse import reusable
-from daskbatch.errors import DaskbatchError, RunCanceled
-from daskbatch.events import Listener
+from daskbatch.errors import DaskbatchError, RunCanceled, TakenOver
 from daskbatch.options import make_spec
-from daskbatch.report import Console, default_listeners
 
 __all__ = ["Coordination", "Done"]
 
@@ -55,6 +53,8 @@ class Coordination:
     Parameters
     ----------
     folder : PipelineFolder
+    number : int
+        Of the coordinator.
     workspace : Workspace
     document : mapping
         The content of ``run.json``, with values for the steps' environment variables.
@@ -67,18 +67,23 @@ class Coordination:
     def __init__(
         self,
         folder: PipelineFolder,
+        number: int,
         workspace: Workspace,
         document: Mapping[str, Any],
         live: Mapping[tuple[str, str], Data],
         log: TextIO,
     ) -> None:
         self.log = log
+        self.number = number
         self.folder, self.workspace, self.document, self.live = folder, workspace, document, live
-        self.pipeline = document["pipeline"]
+        old, new = str(document["root"]), str(workspace.root)
+        self.moved = old != new
+        self.pipeline = relocated(document["pipeline"], old, new) if self.moved else document["pipeline"]
         self.steps = {step["name"]: step for step in self.pipeline["steps"]}
         self.state: dict[str, Any] = {}
         self.canceling = False
         self.written: dict[str, DataPath] = {}
+        self._said: set[str] = set()
 
     def cancel(self) -> None:
         """End the run soon; called from anywhere."""
@@ -91,32 +96,44 @@ class Coordination:
             if line.strip():
                 print(f"{time.strftime('%H:%M:%S')} {label}{line}", file=self.log, flush=True)
 
+    def _say_once(self, text: str) -> None:
+        """What holds for each step with the same environment."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
     def work(self, before: Mapping[str, Any]) -> str:
         """Do what is not done, and return the run's status.
 
         Parameters
         ----------
         before : mapping
-            The content of ``status.json``.
+            How the run is.
+
+        Raises
+        ------
+        TakenOver
+            It was resumed meanwhile, as this process stood still. Nothing is said or written any more.
         """
         self.state = {**before, "status": RUNNING, "started": before.get("started") or now(), "ended": None}
         self.state |= {"error": None, "steps": {name: self._taken_up(before, name) for name in self.steps}}
         self._write()
         running: dict[Future[Done], str] = {}
-        count = self.workspace.config.get("steps_at_once", STEPS_AT_ONCE)
-        with ThreadPoolExecutor(max(1, int(count)), "daskbatch-step") as pool:
-            while True:
-                self.canceling = self.canceling or self.folder.cancel.exists()
-                for name in self._ready():
-                    self._set(name, status=RUNNING, started=now())
-                    running[pool.submit(self._do, self.steps[name])] = name
-                if not running:
-                    break
-                if self.canceling:
-                    self._cancel_steps(running.values())
-                for future in wait(running, _LOOK_EVERY, FIRST_COMPLETED).done:
-                    self._close(running.pop(future), future)
-        return self._end()
+        count = max(1, int(self.workspace.config.get("steps_at_once", STEPS_AT_ONCE)))
+        while True:
+            if self.folder.latest() != self.number:
+                raise TakenOver(f"The run {self.document['run_id']} was resumed while its coordinator stood still.")
+            for future in [one for one in running if one.done()]:
+                self._close(running.pop(future), future)
+            self.canceling = self.canceling or self.folder.cancel(self.number).exists()
+            for name in self._ready()[: count - len(running)]:
+                self._set(name, status=RUNNING, started=now())
+                running[self._begin(self.steps[name])] = name
+            if not running:
+                return self._end()
+            if self.canceling:
+                self._cancel_steps(running.values())
+            wait(running, _LOOK_EVERY, FIRST_COMPLETED)
 
     def _taken_up(self, before: Mapping[str, Any], name: str) -> dict[str, Any]:
         """A step's state as it is to begin with: what has completed stays."""
@@ -178,9 +195,22 @@ class Coordination:
         else:
             self.state["status"] = CANCELED
         self.state["ended"] = now()
-        self._write()
+        for name, status in states.items():
+            if status == NOT_STARTED:
+                self.say(self._why_not_begun(name, failed))
         self.say(f"The run {self.document['run_id']} is {self.state['status']}.")
+        self._write()  # last: who waits for it shows the log then
         return str(self.state["status"])
+
+    def _why_not_begun(self, name: str, failed: list[str]) -> str:
+        left = [other for other in needs_of(self.steps[name]) if self.state["steps"][other]["status"] != COMPLETED]
+        if left:
+            why = f"it needs {', '.join(left)}, which did not complete"
+        elif failed:
+            why = f"the step {failed[0]} failed, and continue_on_step_failure is off"
+        else:
+            why = "the run was canceled"
+        return f"The step {name} was not begun: {why}."
 
     def _set(self, name: str, **values: Any) -> None:
         self.state["steps"][name] |= values
@@ -191,17 +221,34 @@ class Coordination:
         self._write()
 
     def _write(self) -> None:
-        self.folder.write_state(self.state)
+        self.folder.write_state(self.number, self.state)
+
+    def _begin(self, step: Mapping[str, Any]) -> Future[Done]:
+        """Do a step in a thread of its own, for which no end of the program waits by itself."""
+        future: Future[Done] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self._do(step))
+            except BaseException as error:  # who asks for the result gets it
+                future.set_exception(error)
+
+        threading.Thread(target=work, name=f"daskbatch-step-{step['name']}", daemon=True).start()
+        return future
 
     def _do(self, step: Mapping[str, Any]) -> Done:
         """Do one step; called in a thread of its own."""
         name, run_id = step["name"], self.state["steps"][step["name"]]["run_id"]
         say = functools.partial(self.say, step=name)
-        python = environment_options(step["environment"], self.workspace, say)
+        lent = {
+            **self.workspace.compute_targets[step["compute_target"]].options(),
+            **environment_options(step["environment"], self.workspace, self._say_once),
+        }
         live = live_inputs(self.live, step)
 
         def call(place: DataPath | None) -> Call:
-            return step_call(step, self.workspace, place, self.written, live, python)
+            output = None if place is None else place.local_path()
+            return step_call(step, self.workspace, output, self.written, live, lent, str(self.folder.document))
 
         place = output_place(step, run_id, self.workspace)
         made = call(place)
@@ -211,18 +258,20 @@ class Coordination:
             if found is not None:
                 return found
         folder = self.folder.step(name)
-        if place is not None:
-            Path(place.local_path()).mkdir(parents=True, exist_ok=True)
-        listeners: list[Listener] = [*default_listeners(str(folder), quiet=True), Console(_Labelled(say), live=False)]
-        last = last_life(RunFolder(folder)).found
-        again = last is not None and last.ended == FAILED and bool(last.failed)  # the step failed, and is resumed
-        ended = run(made.entry, made.inputs, output=folder, retry_failed=again, listeners=listeners, **made.options)
+        ended = run_step(made, folder, say, self._how_to_go_on, is_first=self.number == 1, moved=self.moved)
         if place is not None:
             publish(ended, Path(place.local_path()))
             register(step, place, self.workspace)
         if key is not None:
             remember(key, folder, place, run_id, self.workspace)
         return Done(folder, place, run_id)
+
+    @property
+    def _how_to_go_on(self) -> str:
+        if self.live:
+            return "Next: submit the pipeline again. Completed steps are reused."
+        resume = f"run.resume(), or: daskbatch runs --resume {self.document['run_id']}"
+        return f"To go on with this run: {resume}\nOr submit the pipeline again: completed steps are reused."
 
     def _earlier(self, key: str, call: Any) -> Done | None:
         """The same step of an earlier run, if its result still serves."""
@@ -241,22 +290,10 @@ class Coordination:
         paths, collection = resolve_inputs(made.inputs, options)  # type: ignore[arg-type]
         spec = make_spec(made.entry, paths, output=str(folder), **options)
         summary = reusable(spec, digest_of_inputs(spec, collection))
-        if summary is None or (place is not None and not is_published(summary, folder, Path(place.local_path()))):
+        if summary is None or (place is not None and not is_published(known, Path(place.local_path()))):
             return None
         return Done(folder, place, known["run_id"], reused=True)
 
 
 def _told(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error) or type(error).__name__}
-
-
-class _Labelled(io.StringIO):
-    """Hands lines on with their step's name, as steps may run at the same time."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__()
-        self._say = say
-
-    def write(self, text: str) -> int:
-        self._say(text)
-        return len(text)

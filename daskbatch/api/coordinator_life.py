@@ -1,8 +1,7 @@
-"""The life of a coordinator: it claims a run, gives signs of life, works, and tells how it ended."""
+"""The life of a coordinator: it gives signs of life, works, and tells how it ended."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from daskbatch.api.documents import read_document
 from daskbatch.api.run_folder import FAILED, PipelineFolder, now
 from daskbatch.engine.heartbeat import EVERY, write_heartbeat
 from daskbatch.engine.owner import this_process
+from daskbatch.errors import TakenOver
 
 __all__ = ["coordinate"]
 
@@ -20,19 +20,12 @@ Begun = Callable[[Callable[[], None]], None]
 
 
 class _Heartbeat:
-    """The coordinator's sign of life.
-
-    Raises
-    ------
-    FileExistsError
-        Another process has that number.
-    """
+    """The coordinator's sign of life, in the file that its launch has made."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._beat = path, 0
         self._over = threading.Event()
         self._me = this_process()
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         self._write()
         self._thread = threading.Thread(target=self._go_on, name="daskbatch-coordinator-heartbeat", daemon=True)
         self._thread.start()
@@ -69,7 +62,7 @@ def coordinate(
     ----------
     folder : PipelineFolder
     number : int
-        Which coordinator of the run this is.
+        Which coordinator of the run this is; the run has been claimed for it.
     variables : mapping
         Values of environment variables; see `daskbatch.api.secret_variables`.
     log : file
@@ -82,13 +75,11 @@ def coordinate(
     Returns
     -------
     str or None
-        The run's status; None where another process coordinates it.
+        The run's status; None where it was resumed meanwhile, and another one coordinates it. Steps may still be at
+        work in threads then.
     """
-    try:
-        heartbeat = _Heartbeat(folder.coordinator(number))
-    except FileExistsError:
-        return None
-    before = read_document(folder.status) or {}
+    heartbeat = _Heartbeat(folder.coordinator(number))
+    before = read_document(folder.state(number)) or {}
     try:
         # Only now, as it takes a second: until here nobody knows that the coordinator lives.
         from daskbatch.api.coordination import Coordination
@@ -97,14 +88,16 @@ def coordinate(
 
         document = folder.read()
         document["pipeline"] = with_values(document["pipeline"], variables)
-        work = Coordination(folder, Workspace.from_config(folder.config), document, live or {}, log)
+        work = Coordination(folder, number, Workspace.from_config(folder.config), document, live or {}, log)
         if begun is not None:
             begun(work.cancel)
         return work.work(before)
+    except TakenOver:
+        return None
     except Exception as error:
         told = {"type": type(error).__name__, "message": str(error)}
-        state = read_document(folder.status) or before
-        folder.write_state({**state, "status": FAILED, "ended": now(), "error": told})
+        state = read_document(folder.state(number)) or before
+        folder.write_state(number, {**state, "status": FAILED, "ended": now(), "error": told})
         raise
     finally:
         heartbeat.close()

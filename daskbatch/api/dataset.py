@@ -64,24 +64,29 @@ class FileDataset(ReferencedDataset):
 
         return tuple(listed(self))
 
-    def spec(self, mini_batch_size: int | str | None = None) -> InputSpec:
-        """The input in the planner's words.
+    def spec(
+        self, mini_batch_size: int | str | None = None, partition_keys: Sequence[str] | str | None = None
+    ) -> InputSpec:
+        """The input in the planner's words; see `to_dask`."""
+        return InputSpec(
+            paths=self.run_paths(),
+            input_format="files",
+            mini_batch_size=None if mini_batch_size is None else parsed_size(mini_batch_size),
+            partition_format=self.partition_format,
+            partition_keys=self._keys(partition_keys, mini_batch_size),
+        )
 
-        Parameters
-        ----------
-        mini_batch_size : int, optional
-            Files in a mini-batch; by default 10.
-        """
-        size = None if mini_batch_size is None else parsed_size(mini_batch_size)
-        return InputSpec(self.run_paths(), "files", size, partition_format=self.partition_format)
-
-    def to_dask(self, mini_batch_size: int | str | None = None) -> dask.bag.Bag:
+    def to_dask(
+        self, mini_batch_size: int | str | None = None, partition_keys: Sequence[str] | str | None = None
+    ) -> dask.bag.Bag:
         """A Dask bag: partition *i* holds one element, the list of paths of mini-batch *i*.
 
         Parameters
         ----------
         mini_batch_size : int, optional
             Files in a mini-batch; by default 10.
+        partition_keys : sequence of str, optional
+            In its place: each combination of their values is one mini-batch.
 
         Raises
         ------
@@ -90,7 +95,7 @@ class FileDataset(ReferencedDataset):
         """
         from daskbatch.graph import as_bag
 
-        bag: dask.bag.Bag = as_bag(self.spec(mini_batch_size))
+        bag: dask.bag.Bag = as_bag(self.spec(mini_batch_size, partition_keys))
         return bag
 
 
@@ -206,14 +211,10 @@ class TabularDataset(ReferencedDataset):
         named = replace(self, infer_column_types=True, taken=None, skipped=0)
         return dict.fromkeys(columns_of(named.spec()), "string") | dict(self.dtype or {})
 
-    def spec(self, mini_batch_size: int | str | None = None) -> InputSpec:
-        """The input in the planner's words.
-
-        Parameters
-        ----------
-        mini_batch_size : int or str, optional
-            ``"1MB"``, bytes, or ``"5000rows"``; by default ``"1MB"``.
-        """
+    def spec(
+        self, mini_batch_size: int | str | None = None, partition_keys: Sequence[str] | str | None = None
+    ) -> InputSpec:
+        """The input in the planner's words; see `to_dask`."""
         return InputSpec(
             paths=self.run_paths(),
             input_format=choice("format", self.format, self._FORMATS),
@@ -225,9 +226,12 @@ class TabularDataset(ReferencedDataset):
             dtype=column_types(self._types()),
             include_path=self.include_path,
             partition_format=self.partition_format,
+            partition_keys=self._keys(partition_keys, mini_batch_size),
         )
 
-    def to_dask(self, mini_batch_size: int | str | None = None) -> dask.dataframe.DataFrame:
+    def to_dask(
+        self, mini_batch_size: int | str | None = None, partition_keys: Sequence[str] | str | None = None
+    ) -> dask.dataframe.DataFrame:
         """A Dask dataframe whose partition *i* is mini-batch *i*; of `from_dask`, the collection itself.
 
         A gzip file is one partition. A range of text in which no record starts is an empty one.
@@ -236,18 +240,21 @@ class TabularDataset(ReferencedDataset):
         ----------
         mini_batch_size : int or str, optional
             ``"1MB"``, bytes, or ``"5000rows"``; by default ``"1MB"``.
+        partition_keys : sequence of str, optional
+            In its place: each combination of their values is one mini-batch.
 
         Raises
         ------
         InputError
             Where the input is missing, empty, unreadable, or its files do not go together.
         """
+        self._keys(partition_keys, mini_batch_size)
         if self.collection is not None and not self.is_part:
             frame: dask.dataframe.DataFrame = self.collection
             return frame
         from daskbatch.graph import as_dataframe
 
-        made: dask.dataframe.DataFrame = as_dataframe(self.spec(mini_batch_size))
+        made: dask.dataframe.DataFrame = as_dataframe(self.spec(mini_batch_size, partition_keys))
         return made
 
     def to_pandas_dataframe(self, on_error: str = "fail", out_of_range_datetime: str = "fail") -> pd.DataFrame:

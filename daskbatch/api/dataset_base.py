@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from daskbatch.api.places import check_no_secret, is_url
 from daskbatch.errors import UsageError
+from daskbatch.options.inputs import partition_key_names
 from daskbatch.options.values import local_path, whole_number
 from daskbatch.store.partition_format import Value, parse_format
 
@@ -44,6 +45,16 @@ def located(source: DataPath | str) -> str:
         return source.local_path()
     except UsageError:
         return f"{source.datastore.url}/{source.relative}"
+
+
+def _local(source: str) -> str:
+    if is_url(source):
+        raise UsageError(
+            f"{source!r} cannot be read from here: it is no local path. Next: copy the data, and name its folder; or"
+            ' have "redirect" in the config.json of a workspace lead there, which pipelines follow, and here datasets'
+            " of its datastores: (ws.datastores['name'], 'path')."
+        )
+    return local_path("paths", source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +111,7 @@ class ReferencedDataset:
         """
         if not self.sources:
             return absolute(self.paths)
-        return tuple(
-            local_path("paths", source) if isinstance(source, str) else source.local_path() for source in self.sources
-        )
+        return tuple(_local(source) if isinstance(source, str) else source.local_path() for source in self.sources)
 
     def take(self, count: int) -> Self:
         """The first ones alone: files, or rows.
@@ -129,6 +138,10 @@ class ReferencedDataset:
     def partition_keys(self) -> list[str]:
         """The keys of `partition_format`; none without one."""
         return [] if self.partition_format is None else list(parse_format(self.partition_format).names)
+
+    def _keys(self, given: object, size: object) -> tuple[str, ...]:
+        live = getattr(self, "collection", None) is not None
+        return partition_key_names(given, form=self.partition_format, size=size, has_files=not live)
 
     def get_partition_key_values(self, partition_keys: Sequence[str] | None = None) -> list[dict[str, Value]]:
         """The combinations of values that the paths have, each once, in the order of the files.
@@ -245,7 +258,7 @@ class ReferencedDataset:
         return DatasetConsumptionConfig(automatic_name(self), self).as_mount(path_on_compute)
 
     def as_download(self, path_on_compute: str | None = None) -> DatasetConsumptionConfig:
-        """As an input of a step that the script is given the path of a copy of.
+        """As an input of a step that the script is given the path of: of the data itself, as no copy is made.
 
         Parameters
         ----------

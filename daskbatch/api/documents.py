@@ -61,7 +61,7 @@ def check_name(what: str, value: object, *, spaces: bool = False) -> str:
     return value
 
 
-def write_document(path: Path, value: Mapping[str, Any], *, overwrite: bool) -> None:
+def write_document(path: Path, value: Mapping[str, Any], *, overwrite: bool, private: bool = False) -> None:
     """Write a JSON file in one step and durably, and the folders above it.
 
     Parameters
@@ -71,6 +71,8 @@ def write_document(path: Path, value: Mapping[str, Any], *, overwrite: bool) -> 
         JSON values.
     overwrite : bool
         Whether to replace a file that is there.
+    private : bool
+        Whether its owner alone may read it.
 
     Raises
     ------
@@ -81,14 +83,15 @@ def write_document(path: Path, value: Mapping[str, Any], *, overwrite: bool) -> 
     """
     content = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    mode = 0o600 if private else 0o666
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _create(temporary, content)
+            _create(temporary, content, mode)
             if overwrite:
                 temporary.replace(path)
             else:
-                _link(temporary, path, content)
+                _link(temporary, path, content, mode)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -97,21 +100,21 @@ def write_document(path: Path, value: Mapping[str, Any], *, overwrite: bool) -> 
         raise _refused(path, error) from None
 
 
-def _create(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _create(path: Path, content: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _link(temporary: Path, path: Path, content: bytes) -> None:
+def _link(temporary: Path, path: Path, content: bytes, mode: int) -> None:
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _create(path, content)  # file systems without links: still one creator, for a moment with half a file
+        _create(path, content, mode)  # file systems without links: still one creator, for a moment with half a file
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
@@ -174,8 +177,13 @@ def next_version(folder: Path) -> int:
         return number
 
 
-def write_version(folder: Path, value: Mapping[str, Any]) -> int:
+def write_version(folder: Path, value: Mapping[str, Any], *, private: bool = False) -> int:
     """Write the document of the next version, ``3.json``, and return its number. Not beside `next_version`.
+
+    Parameters
+    ----------
+    folder, value, private
+        As for `write_document`.
 
     Raises
     ------
@@ -186,7 +194,7 @@ def write_version(folder: Path, value: Mapping[str, Any]) -> int:
     while True:
         number += 1
         try:
-            write_document(folder / f"{number}.json", value, overwrite=False)
+            write_document(folder / f"{number}.json", value, overwrite=False, private=private)
         except FileExistsError:
             continue
         return number

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.conda import CONDA_FILE, CondaDependencies, read_requirements
-from daskbatch.api.documents import check_name, names, read_document, versions, write_version
-from daskbatch.api.environment_sections import DockerSection, PythonSection
+from daskbatch.api.documents import check_name, names, read_document, versions, write_document, write_version
+from daskbatch.api.environment_sections import DockerSection, PythonSection, SparkSection
 from daskbatch.api.ignored import ignore
 from daskbatch.api.places import check_no_secret
 from daskbatch.errors import NotFound, UsageError
@@ -35,6 +34,9 @@ class Environment:
     name : str
     python : path, optional
         An interpreter that has it all, such as a virtual environment's ``bin/python``.
+    command_prefix : str or list of str, optional
+        Command that starts `python`, such as ``"apptainer exec --nv --bind {folders} image.sif"``; as of
+        `daskbatch.run`.
 
     Raises
     ------
@@ -48,19 +50,30 @@ class Environment:
     ['pillow']
     """
 
-    __slots__ = ("docker", "environment_variables", "inferencing_stack_version", "name", "python", "version")
+    __slots__ = ("docker", "environment_variables", "inferencing_stack_version", "name", "python", "spark", "version")
 
-    def __init__(self, name: str, *, python: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        python: str | os.PathLike[str] | None = None,
+        command_prefix: str | Sequence[str] | None = None,
+    ) -> None:
         self.name = check_name("name", name)
         self.version: str | None = None
         """Where it is registered."""
         self.python = PythonSection()
         self.docker = DockerSection()
+        self.spark = SparkSection()
         self.environment_variables: dict[str, str] = {}
         """Set in the processes that run the script."""
         self.inferencing_stack_version: str | None = None
         """Has no meaning here."""
-        if python is not None:
+        if command_prefix is not None:
+            self.python.user_managed_dependencies = True
+            self.python.command_prefix = command_prefix
+            self.python.interpreter_path = os.fspath(python or "python")  # the command alone knows where that is
+        elif python is not None:
             self.python.user_managed_dependencies = True
             self.python.interpreter_path = local_path("python", python)
 
@@ -166,7 +179,8 @@ class Environment:
         content = {**self.as_document(), "version": None}
         latest = max(versions(folder), default=None)
         known = None if latest is None else read_document(folder / f"{latest}.json")
-        number = latest if known == content else write_version(folder, content)
+        private = bool(self.environment_variables)  # their values may be secrets
+        number = latest if known == content else write_version(folder, content, private=private)
         registered = self.from_document(content)
         registered.version = str(number)
         return registered
@@ -231,6 +245,7 @@ class Environment:
                 "user_managed_dependencies": python.user_managed_dependencies,
                 "interpreter_path": os.fspath(python.interpreter_path or "python"),
                 "conda_dependencies": python.conda_dependencies.as_document(),
+                **({"command_prefix": python.command_prefix} if python.command_prefix else {}),
             },
             "docker": dict(self.docker.given),
             "environment_variables": dict(environment_variables(self.environment_variables or {})),
@@ -251,6 +266,7 @@ class Environment:
             made.python.user_managed_dependencies = python["user_managed_dependencies"]
             made.python.interpreter_path = python["interpreter_path"]
             made.python.conda_dependencies = CondaDependencies.from_document(python["conda_dependencies"])
+            made.python.command_prefix = python.get("command_prefix")
             made.docker.given.update(document.get("docker") or {})
             made.environment_variables = dict(document.get("environment_variables") or {})
             made.version = document.get("version")
@@ -278,12 +294,13 @@ class Environment:
             "python": {
                 "userManagedDependencies": python["user_managed_dependencies"],
                 "interpreterPath": python["interpreter_path"],
+                **({"commandPrefix": python["command_prefix"]} if "command_prefix" in python else {}),
             },
             "environmentVariables": document["environment_variables"],
         }
         folder.mkdir(parents=True, exist_ok=True)
         self.python.conda_dependencies.save(folder / CONDA_FILE)
-        target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_document(target, content, overwrite=True, private=bool(self.environment_variables))
 
     @classmethod
     def load_from_directory(cls, path: str | os.PathLike[str]) -> Environment:
@@ -302,6 +319,7 @@ class Environment:
         python = content.get("python") or {}
         made.python.user_managed_dependencies = bool(python.get("userManagedDependencies"))
         made.python.interpreter_path = python.get("interpreterPath") or "python"
+        made.python.command_prefix = python.get("commandPrefix")
         made.environment_variables = dict(content.get("environmentVariables") or {})
         if (folder / CONDA_FILE).exists():
             made.python.conda_dependencies = CondaDependencies(folder / CONDA_FILE)

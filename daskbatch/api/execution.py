@@ -7,29 +7,30 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from daskbatch.api.config_rules import RUN_OPTIONS
 from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_files import relative_paths, validate
 from daskbatch.api.dataset_rows import materialise
+from daskbatch.api.inputs import refuse_different
 from daskbatch.api.outputs import read_output
 from daskbatch.api.references import from_document, localised
 from daskbatch.environments import resolve
 from daskbatch.environments_packages import pins_tensorflow_below_2
 from daskbatch.errors import UsageError
-from daskbatch.layout import WORKSPACE_VARIABLE
+from daskbatch.layout import MODELS_VARIABLE, SIDE_INPUT_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.options.names import RunOptions
 from daskbatch.plan_inputs import state_of_inputs
 
 if TYPE_CHECKING:
     from daskbatch.api.workspace import Workspace
 
-__all__ = ["Call", "Data", "check_step", "environment_options", "joined", "live_inputs", "output_place", "step_call"]
+__all__ = ["Call", "Data", "check_step", "digest", "environment_options", "live_inputs", "output_place", "step_call"]
 
 Data = FileDataset | TabularDataset
 Notify = Callable[[str], object]
@@ -40,10 +41,11 @@ class Call:
     """The arguments of ``daskbatch.run``, without ``output``."""
 
     entry: str
-    inputs: Any
+    inputs: Mapping[str, Data]
+    """By the names that the script is told."""
     options: dict[str, Any]
-    side: Mapping[str, str]
-    """Digests of the side inputs' files, which no option tells of."""
+    side: Mapping[str, Data]
+    """The side inputs by name, whose files no option tells of."""
 
 
 def output_place(step: Mapping[str, Any], run_id: str, workspace: Workspace) -> DataPath | None:
@@ -72,11 +74,12 @@ def output_place(step: Mapping[str, Any], run_id: str, workspace: Workspace) -> 
 
 def step_call(
     step: Mapping[str, Any],
-    workspace: Workspace,
-    output: DataPath | None,
+    workspace: Workspace | None,
+    output: str | None,
     written: Mapping[str, DataPath],
     live: Mapping[str, Data],
-    python: Mapping[str, Any],
+    lent: Mapping[str, Any],
+    models: str | None = None,
 ) -> Call:
     """What ``daskbatch.run`` is to be given for a step.
 
@@ -84,15 +87,18 @@ def step_call(
     ----------
     step : mapping
         Its document, without parameters.
-    workspace : Workspace
-    output : DataPath or None
-        Where its output goes.
+    workspace : Workspace or None
+        None where nothing in the document is registered.
+    output : str or None
+        The folder that its output goes to.
     written : mapping
         Where the outputs of the steps before it are, by their names.
     live : mapping
         Its inputs that are in this program alone, by name.
-    python : mapping
-        What `environment_options` gave.
+    lent : mapping
+        What the compute target and `environment_options` gave.
+    models : str, optional
+        A JSON file with the versions of registered models that the step shall use.
 
     Raises
     ------
@@ -103,21 +109,21 @@ def step_call(
         one["name"]: live.get(one["name"]) or _data(one["dataset"], workspace, written)
         for one in (*step["inputs"], *step["side_inputs"])
     }
-    target = None if output is None else output.local_path()
-    arguments = [_argument(one, data, target, workspace) for one in step["arguments"]]
+    arguments = [_argument(one, data, output, workspace) for one in step["arguments"]]
     made: dict[str, Any] = {
         **{name: step["config"][name] for name in RUN_OPTIONS},
-        **workspace.compute_targets[step["compute_target"]].options(),
-        **python,
+        **lent,
         "source_directory": step["source_directory"],
         "arguments": arguments or None,
-        "environment_variables": _variables(step, workspace),
+        "script_output": output,
+        "environment_variables": _variables(step, workspace, data, models) or None,
     }
     options = {name: value for name, value in made.items() if value is not None}
     _refuse_unknown(options)
-    inputs = joined([data[one["name"]] for one in step["inputs"]])
-    side = {one["name"]: _digest(data[one["name"]]) for one in step["side_inputs"]}
-    return Call(step["entry_script"], materialise(inputs, _shared(workspace)), options, side)
+    inputs = {one["name"]: _whole(data[one["name"]], workspace) for one in step["inputs"]}
+    refuse_different(list(inputs.values()))
+    side = {one["name"]: data[one["name"]] for one in step["side_inputs"]}
+    return Call(step["entry_script"], inputs, options, side)
 
 
 def live_inputs(all_live: Mapping[tuple[str, str], Data], step: Mapping[str, Any]) -> dict[str, Data]:
@@ -126,7 +132,7 @@ def live_inputs(all_live: Mapping[tuple[str, str], Data], step: Mapping[str, Any
 
 
 def environment_options(
-    environment: Mapping[str, Any], workspace: Workspace, say: Notify, build: bool = True
+    environment: Mapping[str, Any], workspace: Workspace | None, say: Notify, build: bool = True
 ) -> dict[str, Any]:
     """What an environment means as options of ``daskbatch.run``.
 
@@ -134,20 +140,25 @@ def environment_options(
     ----------
     environment : mapping
         Its document.
-    workspace : Workspace
+    workspace : Workspace or None
         ``"build_environments": true`` in its ``config.json`` asks for environments with all packages.
     say : callable
         Takes what is not as the environment asks for, a line each.
     build : bool
         Whether there is time for that.
     """
-    wanted = workspace.config.get("build_environments") is True
+    wanted = workspace is not None and workspace.config.get("build_environments") is True
     if wanted and not build:
         return {}
     python, notices = resolve(environment, build=wanted)
     for notice in notices:
         say(notice)
-    return {"python": python, "tensorflow1": pins_tensorflow_below_2(environment) or None}
+    prefix = environment["python"].get("command_prefix")
+    return {
+        "python": python,
+        "command_prefix": prefix,
+        "tensorflow1": pins_tensorflow_below_2(environment) or None,
+    }
 
 
 def check_step(step: Mapping[str, Any], workspace: Workspace, live: Mapping[str, Data], say: Notify) -> None:
@@ -161,16 +172,25 @@ def check_step(step: Mapping[str, Any], workspace: Workspace, live: Mapping[str,
     _refuse_unknown({name: value for name, value in step["config"].items() if value is not None})
     place = output_place(step, "run", workspace)
     if place is not None:
-        place.local_path()
+        _tell_of_others(step, place.local_path(), say)
     known = [one for one in step["inputs"] if "output" not in one["dataset"]]
     data = [live.get(one["name"]) or _data(one["dataset"], workspace, {}) for one in known]
     side = [_data(one["dataset"], workspace, {}) for one in step["side_inputs"] if "output" not in one["dataset"]]
     for one in (*data, *side):
         if getattr(one, "collection", None) is None:
             validate(one)
-    if data:
-        joined(data)
+    refuse_different(data)
     environment_options(step["environment"], workspace, say, build=False)
+
+
+def _tell_of_others(step: Mapping[str, Any], folder: str, say: Notify) -> None:
+    """What others have put into a folder that is not of this run alone stays, and whoever reads it gets both."""
+    if os.path.isdir(folder) and os.listdir(folder):
+        say(
+            f"The output of the step {step['name']!r} goes to {folder!r}, which holds files already. They stay beside"
+            " what is written now; those of the same name are replaced. Next: put {run-id} into the destination, for a"
+            " new folder each time, or empty that one."
+        )
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
@@ -179,7 +199,9 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{name} is not there yet: it comes with a later release. Next: leave it out.")
 
 
-def _data(document: Mapping[str, Any], workspace: Workspace, written: Mapping[str, DataPath]) -> Data:
+def _data(document: Mapping[str, Any], workspace: Workspace | None, written: Mapping[str, DataPath]) -> Data:
+    if workspace is None:  # then no document names a datastore: reading the job has refused that
+        return from_document(document, cast("Workspace", None))
     if "output" in document:
         source = document["output"]
         place = written[source["step"]]
@@ -189,55 +211,46 @@ def _data(document: Mapping[str, Any], workspace: Workspace, written: Mapping[st
     return localised(from_document(document, workspace), workspace)
 
 
-def joined(inputs: Iterable[Data]) -> Data:
-    """Several inputs of a step as one: their paths one after the other.
-
-    Raises
-    ------
-    UsageError
-        They are not read in the same way.
-    """
-    first, *others = inputs
-    for other in others:
-        same = replace(other, sources=(), paths=first.paths) == replace(first, sources=())
-        if first.is_part or not same or getattr(first, "collection", None) is not None:
-            raise UsageError(
-                "Several inputs of one step must be read in the same way (format, separator, types, partition_format),"
-                " and be whole, without take() and skip(). Next: make a step for each."
-            )
-    if not others:
-        return first
-    paths = tuple(path for one in (first, *others) for path in one.run_paths())
-    return replace(first, sources=(), paths=paths, name=None, version=None)
+def _whole(dataset: Data, workspace: Workspace | None) -> Data:
+    return dataset if workspace is None else materialise(dataset, _shared(workspace))
 
 
-def _variables(step: Mapping[str, Any], workspace: Workspace) -> dict[str, str]:
+def _variables(
+    step: Mapping[str, Any], workspace: Workspace | None, data: Mapping[str, Data], models: str | None
+) -> dict[str, str]:
+    names = [name for one in step["side_inputs"] if isinstance(data[name := one["name"]], FileDataset)]
     return {
-        WORKSPACE_VARIABLE: str(workspace.root),
+        **({} if workspace is None else {WORKSPACE_VARIABLE: str(workspace.root)}),
+        **({} if models is None else {MODELS_VARIABLE: models}),
+        **{f"{SIDE_INPUT_VARIABLE}{name}": _path_of(data[name], workspace) for name in names},
         **step["environment"]["environment_variables"],
         **(step["config"]["environment_variables"] or {}),
     }
 
 
-def _argument(given: Any, data: Mapping[str, Data], target: str | None, workspace: Workspace) -> str:
+def _argument(given: Any, data: Mapping[str, Data], target: str | None, workspace: Workspace | None) -> str:
     if isinstance(given, str):
         return given
     ((kind, value),) = given.items()
     if kind == "join":
         return "".join(_argument(part, data, target, workspace) for part in value)
     if kind == "output":
-        return str(target)
+        if target is None:
+            raise UsageError("the script is told its output folder, which the job does not name. Next: add --output.")
+        return target
     return _path_of(data[value], workspace)
 
 
-def _path_of(dataset: Data, workspace: Workspace) -> str:
+def _path_of(dataset: Data, workspace: Workspace | None) -> str:
     """A path at which a script finds a dataset: its own folder or file, or a folder with links to its files."""
     if getattr(dataset, "collection", None) is not None:
         raise UsageError("A dataframe has no path: leave it out of arguments.")
     paths = dataset.local_paths()
     if len(paths) == 1 and os.path.lexists(paths[0]) and not dataset.is_part:
         return str(paths[0])
-    folder = _shared(workspace) / f"links-{_digest(dataset)}"
+    if workspace is None:
+        raise UsageError(f"An input that the script is told must be one path that is there, got {list(paths)}.")
+    folder = _shared(workspace) / f"links-{digest(dataset)}"
     if folder.is_dir():
         return str(folder)
     if isinstance(dataset, TabularDataset) and dataset.is_part:
@@ -259,7 +272,14 @@ def _shared(workspace: Workspace) -> Path:
     return workspace.folder / "inputs"
 
 
-def _digest(dataset: Data) -> str:
+def digest(dataset: Data) -> str:
+    """A digest of a dataset's files, as they are now.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
     plain = replace(dataset, taken=None, skipped=0)
     what = [list(dataset.local_paths()), dataset.taken, dataset.skipped, state_of_inputs(plain.spec()).digest]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()

@@ -9,6 +9,7 @@ from daskbatch.api.documents import check_name, names
 from daskbatch.api.ignored import accept
 from daskbatch.api.pipeline import Pipeline
 from daskbatch.api.pipeline_run import PipelineRun
+from daskbatch.api.published import PublishedPipeline
 from daskbatch.api.run_folder import PipelineFolder
 from daskbatch.api.step import ParallelRunStep
 from daskbatch.api.submission import begin_run, run_folders
@@ -48,7 +49,7 @@ class Experiment:
 
     def submit(
         self,
-        config: Pipeline | ParallelRunStep | Sequence[ParallelRunStep],
+        config: Pipeline | PublishedPipeline | ParallelRunStep | Sequence[ParallelRunStep],
         tags: Mapping[str, str] | None = None,
         *,
         pipeline_parameters: Mapping[str, Any] | None = None,
@@ -61,7 +62,7 @@ class Experiment:
 
         Parameters
         ----------
-        config : Pipeline, ParallelRunStep or list of ParallelRunStep
+        config : Pipeline, PublishedPipeline, ParallelRunStep or list of ParallelRunStep
         tags : mapping, optional
         pipeline_parameters : mapping, optional
             Values by name; those left out have their default values.
@@ -82,6 +83,9 @@ class Experiment:
             Something is wrong or not there; nothing was started.
         """
         accept("Experiment.submit", ignored, ("credential_passthrough", "parent_run_id"))
+        if isinstance(config, PublishedPipeline):
+            config.check_active()
+            config = config.pipeline()
         pipeline = config if isinstance(config, Pipeline) else Pipeline(self.workspace, config)  # type: ignore[arg-type]
         folder = begin_run(
             pipeline,
@@ -98,26 +102,42 @@ class Experiment:
         self,
         type: str | None = None,  # noqa: A002 - the argument's name in Azure
         tags: Mapping[str, str] | str | None = None,
+        properties: Mapping[str, str] | str | None = None,
         status: str | None = None,
-    ) -> Iterator[PipelineRun]:
+        include_children: bool = False,
+    ) -> Iterator[Any]:
         """The runs, the latest first.
 
         Parameters
         ----------
         type : str, optional
-            ``"azureml.PipelineRun"``: all are.
-        tags : mapping or str, optional
-            Those alone that have these tags, or a tag of this name.
+            ``"azureml.PipelineRun"``, which all are; or ``"azureml.StepRun"``, with `include_children`.
+        tags, properties : mapping or str, optional
+            Those alone that have these, or one of this name.
         status : str, optional
             Those alone that are so.
+        include_children : bool
+            After each run its steps, where they are so too.
+
+        Returns
+        -------
+        iterator of PipelineRun, and of StepRun with `include_children`
         """
         root = run_folders(self.workspace.folder, self.name)
-        wanted = {} if tags is None else {tags: None} if isinstance(tags, str) else dict(tags)
         for run_id in reversed(names(root, "")):
             if not PipelineFolder(root / run_id).document.exists():
                 continue  # it is being submitted
             run = PipelineRun(self, run_id)
-            has = all(run.tags.get(name, ...) in ((value,) if value is not None else run.tags.values())
-                      for name, value in wanted.items())  # fmt: skip
-            if has and (status is None or run.get_status() == status) and type in (None, run.type):
-                yield run
+            for one in (run, *(run.get_children() if include_children else ())):
+                if type not in (None, one.type) or not _has(one.tags, tags):
+                    continue
+                if properties is not None and not _has(one.properties, properties):
+                    continue
+                if status is None or one.get_status() == status:
+                    yield one
+
+
+def _has(own: Mapping[str, str], wanted: Mapping[str, str] | str | None) -> bool:
+    if isinstance(wanted, str):
+        return wanted in own
+    return all(own.get(name) == value for name, value in (wanted or {}).items())

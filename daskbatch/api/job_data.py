@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -19,7 +19,7 @@ from daskbatch.api.ignored import ignore
 from daskbatch.api.mltable import MLTABLE, read_mltable
 from daskbatch.api.places import is_url
 from daskbatch.api.references import as_document
-from daskbatch.errors import UsageError
+from daskbatch.errors import NotFound, UsageError
 from daskbatch.options.values import choice, nearest
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ _MODELS = ("custom_model", "mlflow_model", "triton_model")
 _TYPES = ("uri_folder", "uri_file", "mltable", *_MODELS)
 _DATASTORE = re.compile(r"azureml://(?:[^/]+/[^/]+/)*?datastores/([^/]+)/paths/(.*)")
 _ASSET = re.compile(r"azureml:(?!//)([^:@/]+)(?:[:@](.+))?")
+_LONG_ASSET = re.compile(
+    r"azureml://(?:[^/]+/[^/]+/)*?(?:data|models|environments)/([^/]+)(?:/(?:versions|labels)/([^/]+))?"
+)
 _ENVIRONMENT = ("build", "conda_file", "description", "image", "inference_config", "name", "os_type", "tags", "version")
 
 
@@ -76,6 +79,8 @@ class JobPlace:
     folder: Path
     """Of its file."""
     workspace: Workspace | None
+    say: Callable[[str], object] | None = None
+    """Takes word of an environment that is not registered here; None: that is an error."""
 
     def data(self, what: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """The document of the dataset that an input is, and its mode.
@@ -102,9 +107,9 @@ class JobPlace:
         return _MODES[choice(f"mode of {what}", given.get("mode", "ro_mount"), tuple(_MODES))]
 
     def _dataset(self, kind: str, path: str) -> FileDataset | TabularDataset:
-        asset = _ASSET.fullmatch(path)
+        asset = _asset(path)
         if asset is not None:
-            name, version = asset[1], asset[2] or "latest"
+            name, version = asset
             if kind in _MODELS:
                 from daskbatch.api.model import Model
 
@@ -133,7 +138,10 @@ class JobPlace:
             return self.needed(path).datastores[stored[1]].path(stored[2])
         if is_url(path):
             if path.startswith("azureml://"):
-                raise UsageError(f"{path!r} must be azureml://datastores/NAME/paths/PATH. Others are not here.")
+                raise UsageError(
+                    f"{path!r} must be azureml://datastores/NAME/paths/PATH or azureml://.../data/NAME/versions/N."
+                    " Others are not here."
+                )
             return path
         local = self.local(path)
         if not has_magic(local) and not os.path.exists(local):
@@ -149,11 +157,11 @@ class JobPlace:
 
         Raises
         ------
-        UsageError
+        NotFound
             There is none.
         """
         if self.workspace is None:
-            raise UsageError(
+            raise NotFound(
                 f"{what!r} is registered in a workspace, but there is none in {str(self.folder)!r} or above. Make one"
                 " with 'daskbatch init', or give a path."
             )
@@ -207,17 +215,16 @@ class JobPlace:
         if given is None:
             return Environment("default").as_document()
         if isinstance(given, str):
-            asset = _ASSET.fullmatch(given)
+            asset = _asset(given)
             if not given.startswith("azureml:"):
                 raise UsageError(
                     f"environment must be 'azureml:NAME:VERSION' or a mapping with conda_file, got {given!r}."
                 )
-            if asset is None or asset[1].startswith("AzureML-"):
+            if asset is None or asset[0].startswith("AzureML-"):
                 # One of Azure's own, which no workspace has: the present Python runs the script.
                 ignore("environment", [given])
                 return Environment("default").as_document()
-            version = None if asset[2] in (None, "latest") else asset[2]
-            return Environment.get(self.needed(given), asset[1], version).as_document()
+            return self._registered(given, *asset)
         value = known_keys("environment", given, _ENVIRONMENT)
         made = Environment(str(value.get("name") or job))
         conda = value.get("conda_file")
@@ -229,3 +236,23 @@ class JobPlace:
             made.docker.base_image = str(value["image"])
         ignore("environment", [key for key in ("build", "inference_config") if key in value])
         return made.as_document()
+
+    def _registered(self, given: str, name: str, version: str) -> dict[str, Any]:
+        try:
+            wanted = None if version == "latest" else version
+            return Environment.get(self.needed(given), name, wanted).as_document()
+        except NotFound:
+            if self.say is None:
+                raise
+            self.say(f"environment {given!r} is not registered here: the present Python runs the script.")
+            return Environment("default").as_document()
+
+
+def _asset(text: str) -> tuple[str, str] | None:
+    """Name and version of what is registered, where a text names something that is.
+
+    >>> _asset("azureml://locations/westus/workspaces/w/data/photos/versions/3"), _asset("azureml:photos@latest")
+    (('photos', '3'), ('photos', 'latest'))
+    """
+    found = None if _DATASTORE.fullmatch(text) else _ASSET.fullmatch(text) or _LONG_ASSET.fullmatch(text)
+    return None if found is None else (found[1], found[2] or "latest")

@@ -6,12 +6,11 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from daskbatch.api.config_rules import RUN_OPTIONS
+from daskbatch.api.execution import environment_options, step_call
 from daskbatch.api.job_yaml import job_document
 from daskbatch.api.pipeline_document import bound, checked_document
-from daskbatch.api.references import from_document, localised
 from daskbatch.api.yaml_files import read_yaml
 from daskbatch.errors import NotFound, UsageError
 from daskbatch.options.values import local_path
@@ -52,26 +51,22 @@ def options_of_job(
     content, file = read_yaml(path, "job")
     workspace = _workspace(file.parent)
     try:
-        document = checked_document(job_document(content, file, workspace))
+        document = checked_document(job_document(content, file, workspace, say))
         if len(document["steps"]) != 1:
             names = ", ".join(step["name"] for step in document["steps"])
             raise UsageError(f"it must be one job, got {names}. Next: daskbatch submit {file.name}")
         (step,) = bound(document, {})["steps"]
         folder = _output_folder(step, output, workspace)
-        inputs = {one["name"]: _dataset(one["dataset"], workspace) for one in (*step["inputs"], *step["side_inputs"])}
-        made = {
-            "entry": step["entry_script"],
-            "inputs": inputs[step["inputs"][0]["name"]],
-            "source_directory": step["source_directory"],
-            "arguments": [_argument(one, inputs, folder) for one in step["arguments"]],
-            **{name: step["config"][name] for name in RUN_OPTIONS},
-            **({} if folder is None else {"output": folder}),
-            **_environment(step, say),
+        lent = {
             **_compute(step["compute_target"], workspace, say),
+            **environment_options(step["environment"], workspace, say),
         }
+        call = step_call(step, workspace, folder, {}, {}, lent)
     except UsageError as error:
         raise type(error)(f"{str(file)!r}: {error}") from None
-    return {name: value for name, value in made.items() if value not in (None, [])}
+    made = {"entry": call.entry, "inputs": call.inputs, **call.options}
+    own = made.pop("script_output", None)  # the output folder, unless the caller names another
+    return made if own is None else {**made, "output": own}
 
 
 def _workspace(folder: Path) -> Workspace | None:
@@ -94,44 +89,6 @@ def _output_folder(
     if output.get("datastore") is None or "{" in output["path"] or workspace is None:
         return None
     return str(workspace.datastores[output["datastore"]].path(output["path"]).local_path())
-
-
-def _dataset(document: Mapping[str, Any], workspace: Workspace | None) -> Any:
-    # Without a workspace no document names a datastore: reading the job has refused that.
-    made = from_document(document, cast("Workspace", workspace))
-    return made if workspace is None else localised(made, workspace)
-
-
-def _argument(given: Any, inputs: Mapping[str, Any], folder: str | None) -> str:
-    if isinstance(given, str):
-        return given
-    ((kind, value),) = given.items()
-    if kind == "join":
-        return "".join(_argument(part, inputs, folder) for part in value)
-    if kind == "output":
-        if folder is None:
-            raise UsageError("the script is told its output folder, which the job does not name. Next: add --output.")
-        return folder
-    paths = inputs[value].local_paths()
-    if len(paths) != 1:
-        raise UsageError(f"the input {value!r} must be one path to be an argument, got {list(paths)}.")
-    return str(paths[0])
-
-
-def _environment(step: Mapping[str, Any], say: Callable[[str], object]) -> dict[str, Any]:
-    from daskbatch.environments import resolve
-    from daskbatch.environments_packages import pins_tensorflow_below_2
-
-    python, notices = resolve(step["environment"])
-    for notice in notices:
-        say(notice)
-    variables = {**step["environment"]["environment_variables"], **(step["config"]["environment_variables"] or {})}
-    pinned = pins_tensorflow_below_2(step["environment"])
-    return {
-        "environment_variables": variables or None,
-        **({} if python is None else {"python": python}),
-        **({"tensorflow1": True} if pinned else {}),
-    }
 
 
 def _compute(name: str, workspace: Workspace | None, say: Callable[[str], object]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,9 @@ _ALONE = ("name", "description", "display_name", "experiment_name", "tags", "$sc
 """What a job that stands alone says of its run."""
 
 
-def job_document(content: Mapping[str, Any], file: Path, workspace: Workspace | None) -> dict[str, Any]:
+def job_document(
+    content: Mapping[str, Any], file: Path, workspace: Workspace | None, say: Callable[[str], object] | None = None
+) -> dict[str, Any]:
     """The pipeline's document of a job; it is not checked as a whole.
 
     Parameters
@@ -40,13 +42,15 @@ def job_document(content: Mapping[str, Any], file: Path, workspace: Workspace | 
         Paths in it are seen from its folder.
     workspace : Workspace, optional
         Where what is registered is looked up.
+    say : callable, optional
+        Takes word of an environment that is not registered; without it that is an error.
 
     Raises
     ------
     UsageError
         Something in it is wrong, or cannot be had here.
     """
-    place = JobPlace(file.parent, workspace)
+    place = JobPlace(file.parent, workspace, say)
     kind = content.get("type")
     if kind == "parallel":
         own = {key: value for key, value in content.items() if key not in _ALONE}

@@ -6,6 +6,7 @@ library, and the rest when it is needed.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -123,7 +124,7 @@ class Model:
         try:
             _copy(source, folder / models.FILES / source.name, parts)
         except BaseException:
-            shutil.rmtree(folder / models.FILES, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         created = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         document = {"name": model_name, "version": version, "path": source.name, "description": description, **labels}
@@ -270,14 +271,26 @@ def _parts(source: Path, children: Iterable[str] | None, workspace: Path) -> lis
                 f"model_path {str(source)!r} holds the workspace itself, into which it would be copied. Name the file"
                 " or folder of the model, or what to take with child_paths."
             )
+        with contextlib.suppress(OSError):  # what cannot be read is told when it is copied
+            _check_links(source, ())
         return None
     from daskbatch.api.places import inner_path
 
-    parts = [inner_path("child_paths", child) for child in children]
+    parts = [inner_path("child_paths", child, "model_path") for child in children]
     for part in parts:
         if not part or not (source / part).is_file():
             raise NotFound(f"child_paths: there is no file {part!r} in {str(source)!r}.")
     return parts
+
+
+def _check_links(folder: Path, above: tuple[str, ...]) -> None:
+    """See that the links in a folder lead somewhere, and not to a folder that they are in."""
+    here = os.path.realpath(folder)
+    why = "is a link that leads nowhere" if not folder.exists() else f"is a link to {here!r}, which it is in"
+    if not folder.exists() or here in above:
+        raise UsageError(f"model_path: {str(folder)!r} {why}. Remove it, or say what to take with child_paths.")
+    for child in sorted(folder.iterdir()) if folder.is_dir() else ():
+        _check_links(child, (*above, here))
 
 
 def _copy(source: Path, target: Path, parts: list[str] | None) -> None:
@@ -291,8 +304,10 @@ def _copy(source: Path, target: Path, parts: list[str] | None) -> None:
             shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copy2(source, target)
-    except OSError as error:  # shutil.Error is one, with all that failed in it
+    except OSError as error:
+        # copytree tells all that failed: the first will do.
+        why = "{0}: {2}".format(*error.args[0][0]) if isinstance(error, shutil.Error) else error.strerror or error
         raise UsageError(
-            f"{str(source)!r} cannot be copied to {str(target)!r}: {error.strerror or error}. See that it can be read,"
-            " and that there is room left."
+            f"{str(source)!r} cannot be copied to {str(target)!r}: {why}. See that it can be read, and that there is"
+            " room left."
         ) from None

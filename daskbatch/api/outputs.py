@@ -15,6 +15,7 @@ from daskbatch.api.dataset_sources import target_of
 from daskbatch.api.datastore import Datastore
 from daskbatch.api.documents import check_name
 from daskbatch.api.ignored import ignore
+from daskbatch.api.origin import Origin
 from daskbatch.api.places import inner_path
 from daskbatch.api.references import as_document, from_document
 from daskbatch.api.tabular_factory import TabularDatasetFactory
@@ -39,7 +40,7 @@ class StepOutput:
     """
 
     name: str
-    origin: object = field(default_factory=object, kw_only=True, repr=False)
+    origin: Origin = field(default_factory=Origin, kw_only=True, repr=False)
     """The same object in all that were made from one output."""
     reading: Mapping[str, Any] = field(default_factory=lambda: _FILES, kw_only=True, repr=False, compare=False)
     """How a later step reads it: a dataset's document without paths, and a ``"glob"`` below the output's folder."""
@@ -242,7 +243,7 @@ class PipelineData(StepOutput):
     def as_download(
         self, input_name: str | None = None, path_on_compute: str | None = None
     ) -> DatasetConsumptionConfig:
-        """The output as an input of a later step: the path of a copy.
+        """The output as an input of a later step: its path, as no copy is made.
 
         Parameters
         ----------

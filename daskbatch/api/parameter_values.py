@@ -7,6 +7,7 @@ from dataclasses import replace
 from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
+from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_base import located
 from daskbatch.api.dataset_registry import dataset_names, get_by_name
@@ -24,6 +25,8 @@ __all__ = ["data_value"]
 def data_value(parameter: PipelineParameter, given: Any, workspace: Workspace) -> Any:
     """The value in the parameter's type; a dataset may be given by its name or by a path.
 
+    A DataPath may be given as text: a path in the datastore of the default value.
+
     Parameters
     ----------
     parameter : PipelineParameter
@@ -39,6 +42,8 @@ def data_value(parameter: PipelineParameter, given: Any, workspace: Workspace) -
     default = parameter.default_value
     if isinstance(given, (str, os.PathLike)) and isinstance(default, (FileDataset, TabularDataset)):
         given = _dataset(os.fspath(given), default, workspace)
+    if isinstance(given, str) and isinstance(default, DataPath):
+        given = default.datastore.path(given)
     return parameter.value(given)
 
 

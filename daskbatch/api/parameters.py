@@ -50,9 +50,9 @@ class PipelineParameter:
             self._one_line(self.default_value)
 
     @property
-    def is_dataset(self) -> bool:
-        """Whether it stands for a dataset."""
-        return isinstance(self.default_value, (FileDataset, TabularDataset))
+    def is_data(self) -> bool:
+        """Whether it stands for a dataset, or for the files of a DataPath."""
+        return isinstance(self.default_value, (FileDataset, TabularDataset, DataPath))
 
     def value(self, given: Any) -> Any:
         """What a submission gave, in the type of the default value. Numbers and switches may be given as text.

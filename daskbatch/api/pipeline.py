@@ -11,6 +11,7 @@ from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.datastore import Datastore
 from daskbatch.api.ignored import accept, ignore
+from daskbatch.api.output_places import refuse_overlaps
 from daskbatch.api.outputs import StepOutput
 from daskbatch.api.parameter_values import data_value
 from daskbatch.api.parameters import PipelineParameter
@@ -19,11 +20,13 @@ from daskbatch.api.references import from_document
 from daskbatch.api.step import ParallelRunStep
 from daskbatch.api.step_inputs import data_document
 from daskbatch.api.yaml_files import read_yaml, write_yaml
+from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.errors import UsageError
 from daskbatch.options.entry import entry_point
 from daskbatch.options.values import nearest
 
 if TYPE_CHECKING:
+    from daskbatch.api.published import PublishedPipeline
     from daskbatch.api.workspace import Workspace
 
 __all__ = ["Pipeline"]
@@ -48,8 +51,8 @@ class Pipeline:
     Raises
     ------
     UsageError
-        Two steps have one name, some wait for each other, an output is written by no step or by two; a compute target
-        or a datastore is not registered.
+        Two steps have one name, some wait for each other, an output is written by no step or by two, or goes to where
+        another or the step's own input is; a compute target or a datastore is not registered.
     """
 
     def __init__(
@@ -103,9 +106,9 @@ class Pipeline:
         self.live_inputs = dict(live)
         """Data that is in this program alone, dataframes, by the names of step and input."""
         self._document = document
-        problems = self.validate()
-        if problems:
+        if problems := self.validate():
             raise UsageError("\n".join(problems))
+        refuse_overlaps(document["steps"], workspace)
 
     def __repr__(self) -> str:
         return f"<Pipeline: {', '.join(step['name'] for step in self._document['steps'])}>"
@@ -145,7 +148,10 @@ class Pipeline:
         entry_point(step["entry_script"], step["source_directory"])
 
     def _check_places(self, step: Mapping[str, Any]) -> None:
-        self.workspace.compute_targets[step["compute_target"]]
+        if self.workspace.compute_targets[step["compute_target"]].options().get("scheduler") is None:
+            for (name, _), data in self.live_inputs.items():
+                if name == step["name"]:
+                    refuse_persisted_elsewhere(data.collection, None)
         output = step["output"] or {}
         if "folder" in output:
             raise UsageError(
@@ -184,7 +190,9 @@ class Pipeline:
                     f"The pipeline has no parameter {name!r}.{nearest(str(name), self.parameters)} It has: {known}."
                 )
             values[name] = _plain(data_value(self.parameters[name], given, self.workspace))
-        return bound(self._document, values)
+        document = bound(self._document, values)
+        refuse_overlaps(document["steps"], self.workspace)
+        return document
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it into a YAML file, over one that is there. Scripts and data stay where they are.
@@ -200,14 +208,54 @@ class Pipeline:
         UsageError
             It cannot be written, or an input is in this program alone.
         """
+        self.refuse_live_inputs()
+        write_yaml(path, self._document, private=self.has_variables)
+
+    def publish(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        version: str | None = None,
+        continue_on_step_failure: bool | None = None,
+    ) -> PublishedPipeline:
+        """Keep it in the workspace, with copies of its source directories: it can be submitted from anywhere.
+
+        Parameters
+        ----------
+        name, description, version : str, optional
+            For people.
+        continue_on_step_failure : bool, optional
+            After a step has failed, still begin those that do not need it.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written, or an input is in this program alone.
+        """
+        from daskbatch.api.published import publish
+
+        return publish(self, name, description, version, continue_on_step_failure)
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether values of environment variables are in it, which may be secrets."""
+        key = "environment_variables"
+        return any(step[place].get(key) for step in self._document["steps"] for place in ("config", "environment"))
+
+    def refuse_live_inputs(self) -> None:
+        """See that a file can hold it.
+
+        Raises
+        ------
+        UsageError
+            An input is in this program alone.
+        """
         if self.live_inputs:
             step, name = next(iter(self.live_inputs))
             raise UsageError(
                 f"The input {name!r} of the step {step!r} is a dataframe in this program, which no file can hold. Write"
                 " it down: Dataset.Tabular.register_pandas_dataframe(frame, (datastore, 'folder'), name)."
             )
-        secret = any(step["config"]["environment_variables"] for step in self._document["steps"])
-        write_yaml(path, self._document, private=secret)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], workspace: Workspace | None = None) -> Pipeline:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.documents import names
 from daskbatch.api.named import not_found
-from daskbatch.api.run_files import RunFiles
 from daskbatch.api.run_folder import CANCELED, COMPLETED, ENDED, PipelineFolder, read_state
-from daskbatch.api.step_run import StepRun
+from daskbatch.api.run_tags import RunTags
+from daskbatch.api.step_run import PortDataReference, StepRun
 from daskbatch.api.submission import go_on, run_folders
+from daskbatch.api.submitted import SubmittedRun
 from daskbatch.errors import RunCanceled, RunFailed, UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PipelineRun"]
 
-_LOOK_EVERY = 0.2  # seconds
 
-
-class PipelineRun(RunFiles):
+class PipelineRun(RunTags, SubmittedRun):
     """A run of a pipeline.
 
     Parameters
@@ -84,11 +82,6 @@ class PipelineRun(RunFiles):
         return self.experiment.workspace
 
     @property
-    def run_id(self) -> str:
-        """The same as `id`."""
-        return self.id
-
-    @property
     def name(self) -> str:
         """The same as `display_name`."""
         return self.display_name
@@ -105,11 +98,6 @@ class PipelineRun(RunFiles):
         return text
 
     @property
-    def tags(self) -> dict[str, str]:
-        """As they were given at the submission."""
-        return dict(self._document["tags"])
-
-    @property
     def parameters(self) -> dict[str, Any]:
         """Values of the pipeline's parameters; a dataset's document for a dataset."""
         return dict(self._document["parameters"])
@@ -118,11 +106,6 @@ class PipelineRun(RunFiles):
     def parent(self) -> None:
         """None: it is part of no other run."""
         return None
-
-    @property
-    def status(self) -> str:
-        """The same as `get_status()`."""
-        return self.get_status()
 
     def get_status(self) -> str:
         """``"NotStarted"``, ``"Running"``, ``"Completed"``, ``"Failed"`` or ``"Canceled"``.
@@ -145,6 +128,7 @@ class PipelineRun(RunFiles):
             "startTimeUtc": state["started"],
             "endTimeUtc": state["ended"],
             "error": state["error"],
+            "warnings": list(self._document.get("warnings", ())),
             "properties": {"azureml.runsource": "azureml.PipelineRun", "folder": str(self.folder)},
             "tags": self.tags,
             "parameters": self.parameters,
@@ -158,10 +142,15 @@ class PipelineRun(RunFiles):
         """The steps, in the order of their data."""
         return self._steps(read_state(self._folder))
 
-    get_children = get_steps
+    def get_children(self, **_: object) -> Iterator[StepRun]:
+        """The steps, one after the other; see `get_steps`."""
+        yield from self.get_steps()
 
     def _steps(self, state: Mapping[str, Any]) -> list[StepRun]:
-        return [StepRun(self, step) for step in self._document["pipeline"]["steps"]]
+        return [
+            StepRun(self, step["name"], state["steps"][step["name"]]["run_id"], step["compute_target"])
+            for step in self._document["pipeline"]["steps"]
+        ]
 
     def find_step_run(self, name: str) -> list[StepRun]:
         """The run of a step, in a list.
@@ -180,6 +169,39 @@ class PipelineRun(RunFiles):
         if name not in steps:
             raise not_found("step", name, list(steps))
         return [steps[name]]
+
+    def get_pipeline_output(self, pipeline_output_name: str) -> PortDataReference:
+        """Where an output is, or will be, by its name.
+
+        Parameters
+        ----------
+        pipeline_output_name : str
+            The name of the output of one of the steps.
+
+        Raises
+        ------
+        NotFound
+            No step has such an output.
+        UsageError
+            Several have.
+        """
+        steps = {step.name: step.get_outputs() for step in self.get_steps()}
+        found = [step for step, outputs in steps.items() if pipeline_output_name in outputs]
+        if not found:
+            known = sorted({name for outputs in steps.values() for name in outputs})
+            raise not_found(f"output of the run {self.id}", pipeline_output_name, known)
+        if len(found) > 1:
+            raise UsageError(
+                f"The steps {', '.join(found)} all have an output {pipeline_output_name!r}. Next:"
+                f" find_step_run({found[0]!r})[0].get_output_data({pipeline_output_name!r})."
+            )
+        return steps[found[0]][pipeline_output_name]
+
+    def _logs(self) -> dict[str, Path]:
+        """Those of reused steps too, though they lie with another run."""
+        reused = [step for step in self.get_steps() if step.is_reused]
+        more = {f"steps/{step.name}/{name}": path for step in reused for name, path in step._logs().items()}
+        return super()._logs() | more
 
     def get_metrics(self, name: str | None = None, **_: object) -> dict[str, Any]:
         """Counts of each step, by its name.
@@ -218,24 +240,24 @@ class PipelineRun(RunFiles):
         TimeoutError
             It has not ended in time; it goes on.
         """
-        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        state: dict[str, Any] = {}
         shown = 0
-        while True:
+
+        def is_over() -> bool:
+            nonlocal state, shown
             state = read_state(self._folder)
             if show_output:
                 shown = self._show(shown)
-            if state["status"] in ENDED:
-                break
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(
-                    f"The run {self.id} is {state['status']} after {timeout_seconds:g} s. It goes on: wait again, or"
-                    " end it with cancel()."
-                )
-            time.sleep(_LOOK_EVERY)
+            return state["status"] in ENDED
+
+        self._wait(is_over, timeout_seconds)
         if raise_on_error and state["status"] != COMPLETED:
             told = (state["error"] or {}).get("message", "")
             if state["status"] == CANCELED:
-                raise RunCanceled(f"The run {self.id} was canceled. Next: resume() goes on with it.")
+                raise RunCanceled(
+                    f"The run {self.id} was canceled. Next: resume() goes on with it, and so does"
+                    f" 'daskbatch runs --resume {self.id}'."
+                )
             raise RunFailed(f"{told}\n\nThe run {self.id} failed. What was said is in {self._folder.log}.")
         return str(state["status"])
 

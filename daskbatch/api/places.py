@@ -112,8 +112,15 @@ def _secret_in(value: str) -> str:
     return ""
 
 
-def inner_path(name: str, value: object) -> str:
+def inner_path(name: str, value: object, place: str = "the datastore") -> str:
     """A path below a store's root, with ``/`` between its parts and none around them; ``""`` is the root.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for messages; so is `place`.
+    value : object
+    place : str
 
     Raises
     ------
@@ -124,11 +131,10 @@ def inner_path(name: str, value: object) -> str:
         return ""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str) or "\0" in text:
-        raise UsageError(f"{name} must be a path inside the datastore, such as 'mnist/train', got {value!r}.")
+        raise UsageError(f"{name} must be a path inside {place}, such as 'mnist/train', got {value!r}.")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts or is_url(text) or _SCHEME.match(text):
         raise UsageError(
-            f"{name} must be a path inside the datastore, such as 'mnist/train', no URL and without '..', got"
-            f" {value!r}."
+            f"{name} must be a path inside {place}, such as 'mnist/train', no URL and without '..', got {value!r}."
         )
     return "/".join(parts)

@@ -126,7 +126,10 @@ def run(
         A Python script with ``run(mini_batch)`` and, if it likes, ``init()`` and ``shutdown()``; or a function, which
         is ``run``; or a class, whose constructor is ``init``.
     inputs : path, list of paths, dataset or dask dataframe
-        Files, folders and globs. Or a `FileDataset`, a `TabularDataset`, a Dask dataframe.
+        Files, folders and globs. Or a `FileDataset`, a `TabularDataset`, a Dask dataframe. Or several: a list of
+        datasets, or a mapping of names to datasets or paths. No mini-batch is of two; ``context.dataset`` is the name:
+        that in the mapping, of the named input or of the registered dataset, else ``"input0"`` and so on by its place
+        in the list. It is None for one dataset without a name.
     output : path
         Folder of the result, the logs and the summary: a new one, or that of the same run.
     fresh : bool
@@ -155,6 +158,12 @@ def run(
         partition_format : str
             What the end of each path says, such as ``"/{store}/{day:yyyy-MM-dd}/*.csv"``. Its keys become columns
             behind those of a table: strings, or datetimes where a pattern is given.
+        partition_keys : list of str
+            In place of `mini_batch_size`: some of the keys of `partition_format`. All files of one combination of
+            their values, or all their rows in one DataFrame, are one mini-batch, in the order in which combinations
+            first appear; ``context.partition_key_value`` has the values.
+        script_output : path
+            Folder for what `entry` writes itself: ``EntryScript().output_dir``. Default: `output`.
         output_action : str
             ``"append_row"`` (all results into one file) or ``"summary_only"``.
         append_row_file_name : str
@@ -179,6 +188,9 @@ def run(
         python : path
             Another interpreter for the processes that run `entry`, 3.9 or later, such as a virtual environment's. It
             needs pandas and pyarrow for tables, and nothing for files. A class or function must be of the same version.
+        command_prefix : str or list of str
+            Command that starts that interpreter, such as ``"apptainer exec --nv --bind {folders} image.sif"``, where
+            ``{folders}`` are the folders that it needs, by commas. It must hand on open files; docker does not.
         tensorflow1 : bool
             Where TensorFlow 2 is installed, ``import tensorflow`` in `entry` is ``tensorflow.compat.v1``, version 2's
             behavior off.

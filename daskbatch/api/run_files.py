@@ -86,6 +86,11 @@ class RunFiles:
             Paths of the copies.
         """
         target = Path(transfer.local("destination", destination or self.id))
-        found = [name for name in self.get_file_names() if name.endswith(".log") or LOGS in name.split("/")]
-        transfer.copy([(self.folder / name, target / name) for name in found], True, False, "Downloading")
+        found = self._logs()
+        transfer.copy([(path, target / name) for name, path in found.items()], True, False, "Downloading")
         return [str(target / name) for name in found]
+
+    def _logs(self) -> dict[str, Path]:
+        """Logs by the paths that their copies get."""
+        found = [name for name in self.get_file_names() if name.endswith(".log") or LOGS in name.split("/")]
+        return {name: self.folder / name for name in found}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
 from daskbatch.api.config import ParallelRunConfig
 from daskbatch.api.outputs import StepOutput
@@ -16,9 +15,6 @@ from daskbatch.errors import UsageError
 __all__ = ["ParallelRunStep"]
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-
-_writers: WeakValueDictionary[int, ParallelRunStep] = WeakValueDictionary()
-"""By the id of an output's origin, which lives as long as the step: how a step finds those that it waits for."""
 
 
 class ParallelRunStep:
@@ -86,11 +82,8 @@ class ParallelRunStep:
         self.arguments = argument_documents(arguments, [*self.inputs, *self.side_inputs], output)
         """As JSON values; see `as_document`."""
         self._after: list[ParallelRunStep] = []
-        # Held here, so that a pipeline of the last step finds those before it.
-        sources = [one.source for one in (*self.inputs, *self.side_inputs) if isinstance(one.source, StepOutput)]
-        self._writers = [writer for source in sources if (writer := _writers.get(id(source.origin))) is not None]
         if output is not None:
-            _writers[id(output.origin)] = self
+            output.origin.writer = self
 
     def __repr__(self) -> str:
         return f"<ParallelRunStep {self.name!r}: {self.parallel_run_config.entry_script}>"
@@ -118,8 +111,8 @@ class ParallelRunStep:
 
     def before(self) -> list[ParallelRunStep]:
         """The steps that it waits for, as far as they are known here."""
-        late = [_writers.get(id(one.source.origin)) for one in self._all() if isinstance(one.source, StepOutput)]
-        found = [*self._writers, *(step for step in late if step is not None), *self._after]
+        writers = [one.source.origin.writer for one in self._all() if isinstance(one.source, StepOutput)]
+        found = [*(step for step in writers if step is not None), *self._after]
         return list({id(step): step for step in found}.values())
 
     def parameters(self) -> list[PipelineParameter]:
@@ -162,7 +155,6 @@ class ParallelRunStep:
         return [*self.inputs, *self.side_inputs]
 
     def _producer(self, output: StepOutput) -> str:
-        writer = _writers.get(id(output.origin))
-        if writer is None:
+        if output.origin.writer is None:
             raise UsageError(f"The step {self.name!r} reads the output {output.name!r}, which no step writes.")
-        return writer.name
+        return str(output.origin.writer.name)

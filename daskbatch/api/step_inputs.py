@@ -11,6 +11,7 @@ from daskbatch.api.config_rules import check_mini_batch_size
 from daskbatch.api.consumption import DatasetConsumptionConfig, automatic_name
 from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
+from daskbatch.api.ignored import ignore
 from daskbatch.api.outputs import StepOutput
 from daskbatch.api.parameters import PipelineParameter
 from daskbatch.api.references import as_document
@@ -20,6 +21,10 @@ from daskbatch.options.values import nearest
 __all__ = ["StepInput", "argument_documents", "check_inputs", "data_document", "step_inputs"]
 
 _DATA = "a dataset, dataset.as_named_input('name'), a step's output or a PipelineParameter with a dataset"
+_NO_PATH = (
+    "which is in this program alone and has no path. Next: write it down, Dataset.Tabular.register_pandas_dataframe("
+    "frame, (datastore, 'folder'), name), and give what that returns."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +111,18 @@ def step_inputs(what: str, given: object, mode: str) -> list[StepInput]:
 
 def _one(what: str, given: object, mode: str) -> StepInput:
     if isinstance(given, DatasetConsumptionConfig):
+        if given.path_on_compute is not None:  # said, as a script that looks there finds nothing
+            ignore(f"the input {given.name!r}, whose path is in the script's arguments", ["path_on_compute"])
+        if what == "side_inputs" and given.mode == "download":
+            ignore(f"the side input {given.name!r}, of which the script reads the original", ["as_download"])
         return StepInput(given.name, given.dataset, given.mode, given.path_on_compute, given)
     if isinstance(given, (FileDataset, TabularDataset)):
         return StepInput(automatic_name(given), given, mode, None, given)
     if isinstance(given, StepOutput):
         return StepInput(given.name, given, mode, None, given)
-    if isinstance(given, PipelineParameter) and _is_data(given):
+    if isinstance(given, PipelineParameter) and given.is_data:
         return StepInput(given.name.replace("-", "_"), given, mode, None, given)
     raise UsageError(f"Each of {what} must be {_DATA}, got {given!r} of type {type(given).__name__}.")
-
-
-def _is_data(parameter: PipelineParameter) -> bool:
-    return parameter.is_dataset or isinstance(parameter.default_value, DataPath)
 
 
 def check_inputs(
@@ -146,6 +151,9 @@ def check_inputs(
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{name} is {'a table' if kind == 'tabular' else 'files'}" for name, kind in kinds.items())
         raise UsageError(f"inputs must be of one type, files or tables, got both: {told}. Make a step for each.")
+    for one in side_inputs:
+        if one.is_live:
+            raise UsageError(f"side_inputs: {one.name!r} is a dataframe, {_NO_PATH}")
     names = [one.name for one in (*inputs, *side_inputs)]
     for name in names:
         if names.count(name) > 1:
@@ -159,17 +167,24 @@ def check_inputs(
 
 
 def _check_keys(given: StepInput, keys: Iterable[str]) -> None:
-    """Of files the keys are in their paths, which is known before they are read."""
+    """The keys are in the paths of files, which is known before they are read; of an output not yet."""
     source = given.source.default_value if isinstance(given.source, PipelineParameter) else given.source
-    if given.kind == "tabular":
+    tables = given.kind == "tabular"
+    if tables and isinstance(source, StepOutput):
         return
+    if keys and tables and getattr(source, "is_part", False):
+        raise UsageError(
+            f"partition_keys: take() and skip() leave rows of the input {given.name!r}, and not files whose paths would"
+            " tell a key. Next: leave them out, or write those rows by TabularDataset.partition_by(keys, folder)."
+        )
     known = getattr(source, "partition_keys", [])
     for key in keys:
         if key not in known:
             raise UsageError(
                 f"partition_keys: the files of the input {given.name!r} have no key {key!r}.{nearest(key, known)} They"
                 f" have {', '.join(known) or 'none'}. Keys come from paths:"
-                f" Dataset.File.from_files(path, partition_format='/{{{key}}}/*')."
+                f" Dataset.{'Tabular.from_delimited' if tables else 'File.from'}_files(path,"
+                f" partition_format='/{{{key}}}/*'){f', or table.partition_by({[key]}, folder)' if tables else ''}."
             )
 
 
@@ -196,13 +211,15 @@ def argument_documents(given: object, inputs: Sequence[StepInput], output: StepO
 
 
 def _argument(given: object, inputs: Sequence[StepInput], output: StepOutput | None) -> str | Mapping[str, str]:
-    if isinstance(given, PipelineParameter) and not _is_data(given):
+    if isinstance(given, PipelineParameter) and not given.is_data:
         return {"parameter": given.name}
     if isinstance(given, (StepOutput, DatasetConsumptionConfig, FileDataset, TabularDataset, PipelineParameter)):
         if isinstance(given, StepOutput) and output is not None and given.origin is output.origin:
             return {"output": output.name}
         for one in inputs:
             if one.is_meant_by(given):
+                if one.is_live:
+                    raise UsageError(f"arguments: the input {one.name!r} is a dataframe, {_NO_PATH}")
                 return {"input": one.name}
         raise UsageError(
             f"arguments hold {given!r}, which is none of the step's inputs, side_inputs and output, so the script could"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.data_path import DataPath
+from daskbatch.api.dataset import TabularDataset
 from daskbatch.api.documents import read_document, write_document
-from daskbatch.api.execution import Call
+from daskbatch.api.execution import Call, digest
 from daskbatch.api.outputs import read_output
 from daskbatch.api.run import Run
-from daskbatch.engine.folder import partial_name
-from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.options.identity import GROUPS, Group
 
 if TYPE_CHECKING:
@@ -25,66 +25,73 @@ if TYPE_CHECKING:
 
 __all__ = ["is_published", "publish", "recall", "register", "remember", "reuse_key"]
 
+_FICLONE = 0x40049409  # of Linux, which Python has no name for
+
 
 def publish(run: Run, target: Path) -> None:
-    """Have the result, and what the script wrote beside it, in the output's folder too.
+    """Have the result in the output's folder too, where the script has written already.
+
+    It is a copy: who edits it there changes nothing of the run.
 
     Parameters
     ----------
     run : Run
         Completed.
     target : Path
-        Made where it is missing. Files of the same names are replaced; each appears whole.
+        A file of the result's name is replaced; it appears whole.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    if run.output_file is not None:
-        _link(run.output_file, target / run.output_file.name)
-    for path in _written_by_script(run):
-        _link(path, target / path.relative_to(run.output))
-
-
-def _written_by_script(run: Run) -> Iterator[Path]:
-    own = {STATE_FOLDER, LOGS, RUN_SUMMARY, FAILED_ITEMS}
-    if run.output_file is not None:
-        own |= {run.output_file.name, partial_name(run.output_file.name)}
-    for top in sorted(run.output.iterdir()):
-        if top.name not in own and not top.name.startswith(STATE_FOLDER):
-            yield from (path for path in (sorted(top.rglob("*")) if top.is_dir() else [top]) if path.is_file())
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    if run.output_file is None:
+        return
+    part = target / f".{secrets.token_hex(8)}.tmp"
     try:
-        try:
-            os.link(source, part)
-        except OSError:  # another file system, or one without links
-            shutil.copy2(source, part)
-        part.replace(target)
+        _copy(run.output_file, part)
+        part.replace(target / run.output_file.name)
     finally:
-        part.unlink(missing_ok=True)  # it stays where both are one file already
+        part.unlink(missing_ok=True)
 
 
-def is_published(summary: Mapping[str, Any], folder: Path, target: Path) -> bool:
-    """Whether a completed run's result is still in the output's folder.
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; where the filesystem can, both share their blocks until one is changed."""
+    with source.open("rb") as old, target.open("xb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError:
+            shutil.copyfileobj(old, new, 2**20)
+    shutil.copystat(source, target)
+
+
+def is_published(known: Mapping[str, Any], target: Path) -> bool:
+    """Whether all that a step has left in its output's folder is there as it was.
 
     Parameters
     ----------
-    summary : mapping
-        Of the run.
-    folder : Path
-        The run's.
+    known : mapping
+        What `recall` gave.
     target : Path
-        The output's.
+        The output's folder.
     """
-    output = summary["output"]
-    if output is None:
-        return target.is_dir()
+    files = known.get("files")
+    return files is not None and target.is_dir() and all(_state(target / name) == files[name] for name in files)
+
+
+def _files(folder: Path) -> dict[str, list[int]]:
+    """Size and modification time of each file below a folder, by its path there."""
+    found = {}
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = Path(here, name)
+            state = _state(path)
+            if state is not None:
+                found[str(path.relative_to(folder))] = state
+    return found
+
+
+def _state(path: Path) -> list[int] | None:
     try:
-        ours, theirs = (folder / output["name"]).stat(), (target / output["name"]).stat()
+        status = path.stat()
     except OSError:
-        return False
-    return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def register(step: Mapping[str, Any], place: DataPath, workspace: Workspace) -> None:
@@ -108,7 +115,11 @@ def reuse_key(step: Mapping[str, Any], call: Call) -> str:
     what = [
         {name: step[name] for name in ("name", "entry_script", "source_directory", "arguments", "output")},
         {name: step["config"].get(name) for name in result},
-        [list(call.inputs.local_paths()), call.inputs.options(), call.side],
+        [[name, list(data.local_paths()), data.options()] for name, data in call.inputs.items()],
+        [[name, list(data.local_paths())] for name, data in call.side.items()],
+        # of tables the script is told no path by a variable
+        {name: digest(data) for name, data in call.side.items() if isinstance(data, TabularDataset)},
+        step["environment"]["python"]["conda_dependencies"],
     ]
     return hashlib.blake2b(json.dumps(what, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
@@ -132,6 +143,7 @@ def remember(key: str, folder: Path, place: DataPath | None, run_id: str, worksp
         "folder": str(folder.relative_to(workspace.folder)),
         "output": None if place is None else {"datastore": place.datastore.name, "path": place.relative},
         "run_id": run_id,
+        "files": {} if place is None else _files(Path(place.local_path())),
     }
     write_document(_word(workspace, key), content, overwrite=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from daskbatch.api.datastore import Datastore
 from daskbatch.api.documents import read_document
 from daskbatch.api.named import not_found
-from daskbatch.api.run_files import RunFiles
 from daskbatch.api.run_folder import CANCELED, COMPLETED, ENDED, FAILED, RUNNING, PipelineFolder, read_state
+from daskbatch.api.submitted import SubmittedRun
 from daskbatch.engine.status import read_status
 from daskbatch.errors import RunCanceled, RunFailed, UsageError
 from daskbatch.layout import LOGS, RUN_SUMMARY
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from daskbatch.api.pipeline_run import PipelineRun
 
 __all__ = ["PortDataReference", "StepRun"]
-
-_LOOK_EVERY = 0.2  # seconds
 
 
 class PortDataReference:
@@ -48,6 +45,10 @@ class PortDataReference:
         """The same as `name`."""
         return self.name
 
+    def get_port_data_reference(self) -> PortDataReference:
+        """Itself: in Azure, an output is asked for the place that it is in."""
+        return self
+
     def download(
         self, local_path: str | os.PathLike[str], overwrite: bool | None = None, show_progress: bool | None = None
     ) -> int:
@@ -71,16 +72,16 @@ class PortDataReference:
         return self.datastore.download(local_path, f"{self.path_on_datastore}/", bool(overwrite), shown)
 
 
-class StepRun(RunFiles):
+class StepRun(SubmittedRun):
     """A step of a `PipelineRun`, which hands it out."""
 
     type = "azureml.StepRun"
 
-    def __init__(self, parent: PipelineRun, document: Mapping[str, Any]) -> None:
+    def __init__(self, parent: PipelineRun, name: str, run_id: str, compute_target: str) -> None:
         self.parent = parent
-        self._document = document
-        self.name = str(document["name"])
-        self.id = str(self._state()["run_id"])
+        self.name = name
+        self.id = run_id
+        self._compute_target = compute_target
 
     def __repr__(self) -> str:
         return f"<StepRun {self.name!r} of {self.parent.id}: {self.get_status()}>"
@@ -100,11 +101,6 @@ class StepRun(RunFiles):
         return PipelineFolder(self.parent.folder).step(self.name)
 
     @property
-    def run_id(self) -> str:
-        """The same as `id`."""
-        return self.id
-
-    @property
     def display_name(self) -> str:
         """The step's name."""
         return self.name
@@ -113,11 +109,6 @@ class StepRun(RunFiles):
     def is_reused(self) -> bool:
         """Whether nothing was run, as an earlier run had done the same."""
         return bool(self._state()["reused"])
-
-    @property
-    def status(self) -> str:
-        """The same as `get_status()`."""
-        return self.get_status()
 
     def get_status(self) -> str:
         """``"NotStarted"``, ``"Running"``, ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
@@ -131,7 +122,7 @@ class StepRun(RunFiles):
         return {
             "runId": self.id,
             "name": self.name,
-            "target": self._document["compute_target"],
+            "target": self._compute_target,
             "status": state["status"],
             "startTimeUtc": state["started"],
             "endTimeUtc": state["ended"],
@@ -145,7 +136,9 @@ class StepRun(RunFiles):
         }
 
     def get_metrics(self, name: str | None = None, **_: object) -> dict[str, Any]:
-        """Counts of mini-batches, items and tries: those at the end, or as they are now.
+        """Counts of mini-batches, items and tries: those at the end, or as they are now, under the same names.
+
+        While it runs there is no ``"items_total"``, and ``"mini_batches_total"`` of tables may be an estimate.
 
         Parameters
         ----------
@@ -175,6 +168,15 @@ class StepRun(RunFiles):
             raise not_found(f"output of the step {self.name!r}", name, known)
         return PortDataReference(name, self.parent.workspace.datastores[output["datastore"]], output["path"])
 
+    def get_outputs(self) -> dict[str, PortDataReference]:
+        """The step's output by its name; empty for a step without one."""
+        output = self._state()["output"]
+        return {} if output is None else {output["name"]: self.get_output_data(output["name"])}
+
+    def get_output(self, name: str) -> PortDataReference:
+        """The same as `get_output_data`."""
+        return self.get_output_data(name)
+
     def wait_for_completion(
         self, show_output: bool = False, timeout_seconds: float | None = None, raise_on_error: bool = True
     ) -> str:
@@ -197,19 +199,19 @@ class StepRun(RunFiles):
         RunFailed, RunCanceled, TimeoutError
             As for `PipelineRun.wait_for_completion`.
         """
-        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        state: dict[str, Any] = {}
         shown = None
-        while True:
+
+        def is_over() -> bool:
+            nonlocal state, shown
             over = self.parent.get_status() in ENDED
             state = self._state()
             if show_output and state["status"] != shown:
                 shown = state["status"]
                 print(f"{self.name}: {shown}", file=sys.stdout, flush=True)
-            if state["status"] in ENDED or over:
-                break
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(f"The step {self.name!r} is {state['status']} after {timeout_seconds:g} s.")
-            time.sleep(_LOOK_EVERY)
+            return over or state["status"] in ENDED
+
+        self._wait(is_over, timeout_seconds)
         status = str(state["status"])
         if raise_on_error and status == FAILED:
             raise RunFailed(str(state["error"]["message"]))
@@ -234,6 +236,17 @@ def _counts(folder: Path, status: str) -> dict[str, Any]:
     if status != RUNNING:
         return {}
     try:
-        return dict(read_status(folder).progress or {})
+        now = read_status(folder).progress
     except UsageError:  # the engine has only begun
         return {}
+    if now is None:
+        return {}
+    return {
+        "tries": now["mini_batches_done"] + now["retries"],
+        "seconds": now["elapsed"],
+        "mini_batches_total": now["mini_batches_total"],
+        "mini_batches_succeeded": now["mini_batches_done"] - now["mini_batches_failed"],
+        "mini_batches_failed": now["mini_batches_failed"],
+        "items_succeeded": max(0, now["items_done"] - now["items_failed"]),
+        "items_failed": now["items_failed"],
+    }

@@ -55,10 +55,12 @@ def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpac
     from daskbatch.engine.serial import own_script
     from daskbatch.engine.trial import describe_trial, nth_mini_batch
     from daskbatch.plan import make_plan
+    from daskbatch.plan_copies import copies_in_process
     from daskbatch.store.formats import suffix_of
     from daskbatch.worker.attempt import Attempts
+    from daskbatch.worker.origins import Origins
 
-    refuse_in_process(options.get("python"), "try")
+    refuse_in_process(options.get("python"), options.get("command_prefix"), "try")
     given, collection = resolve_inputs(inputs, options)
     if collection is not None:
         raise UsageError("try reads files. Call your function on ddf.partitions[0].compute() instead.")
@@ -67,7 +69,11 @@ def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpac
         plan = make_plan(spec.input, Path(folder, "plan.jsonl"))
         with own_script(spec, spec.entry.source_directory) as script:
             suffix = suffix_of(spec.append_row_file_name)
-            attempts = Attempts(script, plan.table, suffix, spec.output_action)
+            origins = Origins(**plan.origins())
+            copies, names = copies_in_process(spec.input.paths, plan.table, spec.input.storage_options)
+            attempts = Attempts(
+                script, plan.table, suffix, spec.output_action, origins=origins, names=names, copies=copies
+            )
             with contextlib.closing(attempts):
                 batch, value = nth_mini_batch(plan, attempts, mini_batch)
             script.init()

@@ -12,7 +12,7 @@ from daskbatch.api.documents import check_name, names, read_document, with_versi
 from daskbatch.api.ignored import accept
 from daskbatch.api.named import Named
 from daskbatch.api.redirect import check_redirects
-from daskbatch.api.workspace_config import CONFIG, HIDDEN, find_config, project_folder
+from daskbatch.api.workspace_config import CONFIG, HIDDEN, check_settings, find_config, project_folder
 from daskbatch.errors import NotFound, UsageError
 from daskbatch.layout import WORKSPACE_FOLDER
 from daskbatch.options.values import local_path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from daskbatch.api.datastore import Datastore
     from daskbatch.api.environment import Environment
     from daskbatch.api.model import Model
+    from daskbatch.api.pipeline_run import PipelineRun
 
 __all__ = ["Workspace"]
 
@@ -185,6 +186,7 @@ class Workspace:
         where = os.path.join(base, os.path.expanduser(path)) if isinstance(path, str) and "://" not in path else path
         self.root = Path(local_path(f'"path" in {str(config)!r}', where))
         self.config = content
+        check_settings(content, config)
         self.redirects = check_redirects(content.get("redirect") or {}, str(base))
 
     def __repr__(self) -> str:
@@ -247,9 +249,20 @@ class Workspace:
         target = base / HIDDEN / check_name("file_name", file_name or CONFIG)
         content = {**self.config, "redirect": dict(self.redirects)} if self.redirects else dict(self.config)
         content.pop("path", None)
-        if base != self.root:
-            content["path"] = str(self.root)
+        if base != self.root:  # from within, so that it holds where the workspace is moved or copied
+            content["path"] = os.path.relpath(self.root, base) if base.is_relative_to(self.root) else str(self.root)
         write_document(target, content, overwrite=True)
+
+    def get_run(self, run_id: str) -> PipelineRun:
+        """The run of that id, whatever its experiment.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        """
+        found: PipelineRun = import_module("daskbatch.api.pipeline_run").PipelineRun.get(self, run_id)
+        return found
 
     def get_default_datastore(self) -> Datastore:
         """The datastore for data without another: at first ``workspaceblobstore``, a folder of the workspace."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from daskbatch.api.documents import read_document
 from daskbatch.errors import NotFound, UsageError
-from daskbatch.options.values import local_path
+from daskbatch.options.values import local_path, whole_number
 
-__all__ = ["CONFIG", "HIDDEN", "find_config", "project_folder"]
+__all__ = ["CONFIG", "HIDDEN", "check_settings", "find_config", "project_folder"]
 
 CONFIG = "config.json"
 HIDDEN = ".azureml"
@@ -58,6 +59,27 @@ def _candidates(start: Path, name: str) -> Iterator[Path]:
     for folder in (start, *start.parents):
         yield folder / name
         yield folder / HIDDEN / name
+
+
+def check_settings(content: Mapping[str, Any], config: Path) -> None:
+    """See that what runs look up in a ``config.json`` can be used.
+
+    Parameters
+    ----------
+    content : mapping
+    config : Path
+        Of the file, for messages.
+
+    Raises
+    ------
+    UsageError
+    """
+    if "steps_at_once" in content:
+        whole_number(f'"steps_at_once" in {str(config)!r}', content["steps_at_once"], 1)
+    if not isinstance(content.get("build_environments", False), bool):
+        raise UsageError(
+            f'"build_environments" in {str(config)!r} must be true or false, got {content["build_environments"]!r}.'
+        )
 
 
 def project_folder(config: Path) -> Path:

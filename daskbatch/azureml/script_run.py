@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.experiment import Experiment
 from daskbatch.api.pipeline_run import PipelineRun
+from daskbatch.api.step_run import StepRun
 from daskbatch.worker.shim_core import Run as ScriptRun
 
 if TYPE_CHECKING:
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-class Run:
+class _AnyRun(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, (PipelineRun, StepRun, ScriptRun))
+
+
+class Run(metaclass=_AnyRun):
     """``Run(experiment, run_id)`` is a `PipelineRun`; ``Run.get_context()`` is what entry scripts get.
 
-    Not `daskbatch.Run`, which is a run of one entry script over one input.
+    All of them are instances of this. Not `daskbatch.Run`, which is a run of one entry script over one input.
     """
 
     def __new__(cls, experiment: Experiment, run_id: str) -> Any:
@@ -49,4 +55,4 @@ class Run:
     @staticmethod
     def list(experiment: Experiment, type: str | None = None, tags: Any = None, status: str | None = None) -> Any:  # noqa: A002 - the argument's name in Azure
         """As `Experiment.get_runs`."""
-        return experiment.get_runs(type, tags, status)
+        return experiment.get_runs(type, tags, status=status)

@@ -14,7 +14,12 @@ __all__ = ["HOMES", "enable"]
 
 HOMES = {
     **{name: home for name, home in IN_RUNNERS.items() if name != "Model"},
+    "AzureBlobDatastore": "daskbatch.azureml.datastores",
+    "AzureFileDatastore": "daskbatch.azureml.datastores",
+    "DockerConfiguration": "daskbatch.azureml.run_config",
     "Run": "daskbatch.azureml.script_run",
+    "RunConfiguration": "daskbatch.azureml.run_config",
+    "StepSequence": "daskbatch.azureml.step_sequence",
 }
 """Name -> module that has it, where that is not `daskbatch`: here the whole of it can be imported."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import daskbatch
 from daskbatch.errors import UsageError
 from daskbatch.layout import STATE_FOLDER
 from daskbatch.plan import Plan, read_plan
+from daskbatch.plan_listing import Storage, is_object
 from daskbatch.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -36,10 +38,14 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
         ) from None
     token = os.path.join(spec.output, STATE_FOLDER, "plan.jsonl")
     first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])
-    readable = [path for path in (spec.entry.script, spec.python, *first) if path is not None]
+    # Where a command starts the interpreter, it alone knows what the path means.
+    program = spec.command_prefix[0] if spec.command_prefix else spec.python
+    readable = [path for path in (spec.entry.script, program, *first) if path is not None and not is_object(path)]
+    objects = [path for path in first if is_object(path)]
     if not os.path.exists(token):
         token = spec.output
-    answers = client.run(_ask, spec.output, token, readable, on_error="return")
+    storage = spec.input.storage_options
+    answers = client.run(_ask, spec.output, spec.script_output, token, readable, objects, storage, on_error="return")
     for worker, answer in answers.items():
         if isinstance(answer, ModuleNotFoundError):
             raise UsageError(
@@ -72,7 +78,9 @@ def _judge(worker: str, answer: dict[str, Any], spec: RunSpec) -> None:
         )
 
 
-def _ask(output: str, token: str, readable: list[str]) -> dict[str, Any]:
+def _ask(
+    output: str, script_output: str | None, token: str, readable: list[str], objects: list[str], storage: Storage
+) -> dict[str, Any]:
     """Runs on each worker."""
     problem = ""
     try:
@@ -82,10 +90,28 @@ def _ask(output: str, token: str, readable: list[str]) -> dict[str, Any]:
         with open(mark, "w"):
             pass
         os.unlink(mark)
+        if script_output is not None:
+            with tempfile.TemporaryFile(dir=script_output):
+                pass
         for path in readable:
             with open(path, "rb"):
                 pass
+        for url in objects:
+            problem = _cannot_fetch(url, storage)
     except OSError as error:
         problem = f"cannot use {error.filename!r}: {error.strerror}"
     python = ".".join(platform.python_version_tuple()[:2])
     return {"daskbatch": daskbatch.__version__, "python": python, "problem": problem}
+
+
+def _cannot_fetch(url: str, storage: Storage) -> str:
+    """Why this worker, with its own credentials, cannot read an object; empty where it can."""
+    from daskbatch.remote.errors import StorageError
+    from daskbatch.remote.fetch import read_range
+    from daskbatch.remote.retrying import AT_START
+
+    try:
+        read_range(url, 0, 1, storage, limit=AT_START)
+    except (StorageError, UsageError) as error:
+        return f"cannot read the input: {error}"
+    return ""

@@ -13,6 +13,7 @@ __all__ = ["Backlog"]
 
 _LOSSES_TO_BE_ALONE = 2  # unexplained losses of a worker with the mini-batch under way
 _STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
+_PATHS_TOGETHER = 1 << 16  # files of a task, unless one mini-batch has more: some MB of a message
 
 
 class Backlog:
@@ -57,7 +58,7 @@ class Backlog:
         length = row_length(self._budget, self._seconds_each, left, slots)
         row: list[MiniBatch] = []
         passed: list[MiniBatch] = []
-        streamed = 0
+        streamed = files = 0
         while (0 < streamed < _STREAMS_TOGETHER) if streamed else len(row) < length:
             batch = self._next()
             if batch is None:
@@ -70,7 +71,8 @@ class Backlog:
                 self._returned.appendleft(batch)
                 break
             row.append(batch)
-            if alone:
+            files += len(batch.paths)
+            if alone or files >= _PATHS_TOGETHER:
                 break
             if batch.stop == OPEN_END:
                 streamed += max(batch.size, 1) if batch.paths else _STREAMS_TOGETHER

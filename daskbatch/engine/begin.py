@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daskbatch.engine.changes import changes_since
 from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.heartbeat import LOST_AFTER, is_over, read_heartbeat, stands_still
@@ -19,7 +20,6 @@ from daskbatch.engine.record import RunRecord
 from daskbatch.errors import OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
 from daskbatch.layout import RUN_SUMMARY
-from daskbatch.options.identity import differences
 from daskbatch.options.output import check_unused
 from daskbatch.spec import RunSpec
 from daskbatch.store.replay import Replay, has_ended, is_begun, replay
@@ -229,7 +229,9 @@ def _wait_until_gone(folder: RunFolder, number: int, tell: Callable[[Event], Non
 
 def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: str, *, reuse: bool) -> None:
     assert last.record is not None
-    changes = [str(change) for change in differences(last.record.identity, spec, inputs, reuse=reuse)]
+    killed = last.found is None or last.found.ended is None
+    found = changes_since(last.record, folder, spec, inputs, reuse=reuse, killed=killed)
+    changes = [str(change) for change in found]
     if not changes:
         return
     if last.record.identity.get("inputs") != inputs and spec.input.paths:
@@ -239,11 +241,13 @@ def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: st
     told = "\n".join(f"  {line}" for line in changes)
     kind = "a completed run" if last.completed else "an unfinished run"
     back = "to have its result" if last.completed else "to go on with it"
-    raise RunChanged(
+    error = RunChanged(
         f"The output folder {spec.output!r} holds {kind} that is not this one:\n{told}\n"
         f"Next: put that back and repeat the command, {back}; or add --fresh (fresh=True), which discards that run and"
         " begins anew; or choose another output folder."
     )
+    error.changes = told
+    raise error
 
 
 def completed_summary(folder: RunFolder, run_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
-from daskbatch.options.source import left_out, source_digest
+from daskbatch.options.source import copy_source
 
 __all__ = ["RunFolder", "partial_name"]
 
@@ -62,6 +62,11 @@ class RunFolder:
         return self.state / "segments"
 
     @property
+    def models(self) -> Path:
+        """Which versions of registered models the run uses."""
+        return self.state / "models"
+
+    @property
     def logs(self) -> Path:
         """For people."""
         return self.output / LOGS
@@ -102,8 +107,14 @@ class RunFolder:
         self.segments.rename(away)
         shutil.rmtree(away, ignore_errors=True)
 
-    def snapshot(self, source: str) -> Path:
+    def snapshot(self, source: str, script: str | None = None) -> Path:
         """Copy a source directory, once for each content.
+
+        Parameters
+        ----------
+        source : str
+        script : str, optional
+            A file that has to be in the copy if it lies there.
 
         Returns
         -------
@@ -113,15 +124,16 @@ class RunFolder:
         Raises
         ------
         EntryScriptError
-            It is too large to be source code, or cannot be read.
+            It is too large to be source code, leaves the script out, or cannot be read.
         """
-        target = self.state / f"source-{source_digest(source, self.output)[:16]}"
-        if not target.exists():
-            # Only a whole copy gets the name: the run may be killed while it is made, and repeated.
-            part = target.with_suffix(".part")
+        # Only a whole copy gets the name, which tells of the bytes copied: the run may be killed, the user may save.
+        part = self.state / f"source-{secrets.token_hex(4)}.tmp"
+        try:
+            target = self.state / f"source-{copy_source(source, part, self.output, script)[:16]}"
+            if not target.exists():
+                part.rename(target)
+        finally:
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(source, part, ignore=left_out(self.output), ignore_dangling_symlinks=True)
-            part.rename(target)
         return target
 
 

@@ -11,10 +11,13 @@ from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.engine.places import SCHEDULER_GONE
 from daskbatch.engine.presence import LEASE
+from daskbatch.engine.reach import needed_folders
 from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
+from daskbatch.plan_listing import scheme_of
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.worker.plugin import PluginSettings
@@ -34,6 +37,8 @@ def run_over_dask(run: _Run) -> None:
     plan = run.prepared.plan
     began = time.monotonic()
     with connect(spec, run.client, run.collection is not None) as client:
+        if run.collection is not None:
+            refuse_persisted_elsewhere(run.collection, client)
         if run.client is not None or spec.scheduler is not None:
             ask_workers(client, spec, plan)
         if spec.dashboard:
@@ -52,9 +57,14 @@ def run_over_dask(run: _Run) -> None:
             },
             memory_limit=spec.runner_memory_limit,
             pickled=spec.entry.pickled,
+            script_output=spec.script_folder,
             python=spec.python,
+            prefix=spec.command_prefix,
+            folders=needed_folders(spec, run.prepared.source) if spec.command_prefix else (),
             logging_level=spec.logging_level,
             folder=spec.folder,
+            copies=scheme_of(spec.input.paths),
+            storage=spec.input.storage_options,
             lease=LEASE,
         )
         dispatcher = Dispatcher(
@@ -97,6 +107,7 @@ def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
         "suffix": suffix_of(spec.append_row_file_name),
         "action": spec.output_action,
         "table": None if table is None else table._asdict(),
+        "origins": prepared.plan.origins(),
     }
 
 

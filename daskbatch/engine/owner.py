@@ -12,6 +12,7 @@ import psutil
 
 __all__ = ["is_gone", "this_process"]
 
+_MACHINE = Path("/etc/machine-id")
 _SAME_START = 1.0  # seconds; where it comes from the wall clock, one that is set moves it a little
 
 
@@ -35,7 +36,7 @@ def this_process(child: int | None = None) -> dict[str, Any]:
 def is_gone(owner: Mapping[str, Any]) -> bool:
     """Whether the owner certainly runs no more. False where only its heartbeat can tell, as on another host."""
     if owner["place"] != _place():
-        return False
+        return _is_of_another_boot(owner["place"])
     try:
         if psutil.Process(owner["pid"]).status() == psutil.STATUS_ZOMBIE:
             return True
@@ -44,6 +45,14 @@ def is_gone(owner: Mapping[str, Any]) -> bool:
         return True
     except psutil.Error:
         return False
+
+
+def _is_of_another_boot(place: str) -> bool:
+    """Whether that is this very machine, which was started anew since; where it has a name that no other has."""
+    match place.split(), _place().split():
+        case [there_host, there_boot, _, there_machine], [host, boot, _, machine]:
+            return (there_host, there_machine) == (host, machine) and there_boot != boot
+    return False
 
 
 def _started(pid: int) -> float:
@@ -61,6 +70,7 @@ def _place() -> str:
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
+        parts += _MACHINE.read_text().split()[:1] if _MACHINE.is_file() else []
     except OSError:  # macOS
         parts.append(f"{psutil.boot_time():.0f}")
     return " ".join(parts)

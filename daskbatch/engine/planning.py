@@ -16,13 +16,15 @@ from typing import Any
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.record import RunRecord
 from daskbatch.engine.stop import Stop
+from daskbatch.errors import ScriptChanged
 from daskbatch.failpoints import failpoint
 from daskbatch.options.identity import differences, identity_of
+from daskbatch.options.named_paths import kept_paths
 from daskbatch.options.restore import stored_options
 from daskbatch.plan import make_plan, read_plan
 from daskbatch.plan_inputs import state_of_inputs
 from daskbatch.plan_record import Plan, plan_from_json
-from daskbatch.spec import RunSpec
+from daskbatch.spec import InputSpec, RunSpec
 from daskbatch.types import OPEN_END, MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = ["Prepared", "digest_of_inputs", "plan_run", "planned_before"]
@@ -75,52 +77,76 @@ def plan_run(
         The run is another engine's by now.
     """
     failpoint("plan.before")
-    entry = spec.entry
-    source = None if entry.source_directory is None else folder.snapshot(entry.source_directory)
+    copied = _with_copy(spec, folder)
     if collection is None:
         plan = _make_plan(spec, folder, displaced)
         assert plan.inputs is not None
         inputs = plan.inputs.digest
     else:
-        plan = _plan_of_collection(collection, spec.input.mini_batch_size)
+        plan = _plan_of_collection(collection, spec.input)
         inputs = _identity(collection)
     failpoint("plan.after")
     record = RunRecord(
         run_id=run_id,
         created=dt.datetime.now().astimezone().isoformat(timespec="seconds"),
-        identity=identity_of(spec, inputs),
+        identity=identity_of(copied, inputs),
         options=stored_options(spec),
         plan=plan.as_json(),
         plan_digest=_digest(folder.plan),
-        source=None if source is None else source.name,
+        source=_name_of_copy(copied),
     )
     _confirm(displaced)
     record.write(folder.record)
-    return _prepared(spec, plan, source, record)
+    return _prepared(copied, plan, record)
 
 
 def planned_before(
     spec: RunSpec, folder: RunFolder, record: RunRecord, displaced: Callable[[], Stop | None]
 ) -> Prepared:
     """The plan as an earlier engine made it: the options and the input are the same. Otherwise as `plan_run`."""
-    source = None if spec.entry.source_directory is None else folder.snapshot(spec.entry.source_directory)
-    plan = plan_from_json(record.plan, folder.plan)
+    copied = _with_copy(spec, folder)
+    if record.source != _name_of_copy(copied):
+        raise ScriptChanged(
+            f"source_directory {spec.entry.source_directory!r} was changed in the moment in which the run was taken up."
+            " Next: repeat the command."
+        )
+    plan = dataclasses.replace(plan_from_json(record.plan, folder.plan), storage=spec.input.storage_options)
     if plan.format == "arrow":
         plan = dataclasses.replace(plan, path=Path(os.devnull))
     elif not folder.plan.is_file() or _digest(folder.plan) != record.plan_digest:
         plan = _make_plan(spec, folder, displaced)  # it was damaged; the same input gives the same plan
     inputs = record.identity["inputs"]
-    changed = differences(record.identity, spec, inputs, reuse=True)
+    changed = differences(record.identity, copied, inputs, reuse=True)
     now = dataclasses.replace(
         record,
         options=stored_options(spec),
-        source=None if source is None else source.name,
         # The result will be that of the rules by which the run is completed.
-        identity=identity_of(spec, inputs) if changed else record.identity,
+        identity=(identity_of(copied, inputs) if changed else dict(record.identity)) | _paths_kept(record, spec),
     )
     if now != record and displaced() is None:
         now.write(folder.record)
-    return _prepared(spec, plan, source, now)
+    return _prepared(copied, plan, now)
+
+
+def _paths_kept(record: RunRecord, spec: RunSpec) -> dict[str, Any]:
+    """What was there under the paths among the arguments when the run began."""
+    before = record.identity.get("argument_paths")
+    return {"argument_paths": kept_paths(before, spec)} if before else {}
+
+
+def _with_copy(spec: RunSpec, folder: RunFolder) -> RunSpec:
+    """The run as it is with the copy of its source directory: what is recorded is what runs, whatever is saved now."""
+    entry = spec.entry
+    if entry.source_directory is None:
+        return spec
+    copy = folder.snapshot(entry.source_directory, entry.script)
+    script = None if entry.script is None else str(copy / os.path.relpath(entry.script, entry.source_directory))
+    return dataclasses.replace(spec, entry=dataclasses.replace(entry, source_directory=str(copy), script=script))
+
+
+def _name_of_copy(copied: RunSpec) -> str | None:
+    source = copied.entry.source_directory
+    return None if source is None else os.path.basename(source)
 
 
 def _make_plan(spec: RunSpec, folder: RunFolder, displaced: Callable[[], Stop | None]) -> Plan:
@@ -146,12 +172,10 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _prepared(spec: RunSpec, plan: Plan, source: Path | None, record: RunRecord) -> Prepared:
-    entry = spec.entry
+def _prepared(copied: RunSpec, plan: Plan, record: RunRecord) -> Prepared:
+    entry = copied.entry
     digest = None if entry.script is None else record.identity["entry"]["digest"]
-    if source is None or entry.script is None or entry.source_directory is None:
-        return Prepared(plan, None if source is None else str(source), entry.script, digest)
-    return Prepared(plan, str(source), str(source / os.path.relpath(entry.script, entry.source_directory)), digest)
+    return Prepared(plan, entry.source_directory, entry.script, digest)
 
 
 def _identity(collection: Any) -> str:
@@ -160,10 +184,10 @@ def _identity(collection: Any) -> str:
     return f"dask {tokenize(collection)}"
 
 
-def _plan_of_collection(collection: Any, size: MiniBatchSize | None) -> Plan:
+def _plan_of_collection(collection: Any, given: InputSpec) -> Plan:
     """A plan for a Dask dataframe: each partition is a stream, cut when it is there."""
     count = collection.npartitions
-    size = MiniBatchSize("bytes", _DEFAULT_BYTES) if size is None else size
+    size = given.mini_batch_size or MiniBatchSize("bytes", _DEFAULT_BYTES)
     if size.kind == "files":
         size = MiniBatchSize("bytes", size.value)
     return Plan(
@@ -177,4 +201,5 @@ def _plan_of_collection(collection: Any, size: MiniBatchSize | None) -> Plan:
         input_bytes=0,
         description=f"a Dask dataframe of {count} partitions, mini-batches of {size.value} {size.kind}",
         skipped=(),
+        datasets=tuple((name, count) for name, _ in given.datasets),
     )

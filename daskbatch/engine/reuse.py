@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from daskbatch.engine.begin import completed_summary, last_life
+from daskbatch.engine.changes import changes_since
 from daskbatch.engine.folder import RunFolder
-from daskbatch.options.identity import differences
 from daskbatch.spec import RunSpec
 
 __all__ = ["reusable"]
@@ -37,6 +37,6 @@ def reusable(spec: RunSpec, inputs: Callable[[], str]) -> dict[str, Any] | None:
     last = last_life(folder)
     if last.record is None or not last.completed:
         return None
-    if differences(last.record.identity, spec, inputs(), reuse=True):
+    if changes_since(last.record, folder, spec, inputs(), reuse=True):
         return None
     return completed_summary(folder, last.record.run_id)

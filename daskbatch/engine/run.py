@@ -26,6 +26,7 @@ from daskbatch.events import Event, Listener, Planned, Progress, RunFinished, Ru
 from daskbatch.failpoints import failpoint
 from daskbatch.options import public_options
 from daskbatch.policy import Limits
+from daskbatch.remote.errors import StorageError
 from daskbatch.spec import RunSpec
 from daskbatch.store.combine import Combined
 from daskbatch.store.refusal import refusal
@@ -130,7 +131,7 @@ class _Run:
                 summary, stop = self._sum_up(stop, combined)
                 status = None if stop is not None and stop.taken_over else summary["status"]
                 whole = stop is None and not self.books.failed  # else retry-failed builds on the segments
-            except errors.UsageError:
+            except (errors.UsageError, StorageError):
                 if begun.record is None and not (planned and self.books.tries):
                     self._take_back()
                 raise
@@ -238,6 +239,8 @@ class _Run:
             return self.books.close()
         except KeyboardInterrupt:
             return Stop(errors.RunCanceled, "interrupted")
+        except StorageError as error:  # in the middle nobody has used anything wrongly: it goes on when that is mended
+            return Stop(errors.RunFailed, str(error))
         except errors.UsageError:
             raise
         except Exception as error:  # the scheduler is gone, say: what was committed counts all the same

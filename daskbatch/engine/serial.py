@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from daskbatch.engine.books import Books
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.planning import Prepared
 from daskbatch.engine.stop import Stop
 from daskbatch.errors import InitFailed
+from daskbatch.layout import MODELS_USED_VARIABLE
+from daskbatch.plan_copies import copies_in_process
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.segments import SegmentWriter
@@ -26,8 +29,11 @@ from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import tensorflow1
 from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
 from daskbatch.worker.entry import configure
+from daskbatch.worker.models import model_variables
+from daskbatch.worker.origins import Origins
 from daskbatch.worker.script import Script, load_object, load_script
 from daskbatch.worker.shim import shim_for_scripts
+from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
 
 __all__ = ["own_script", "run_serially"]
@@ -63,7 +69,10 @@ def run_serially(
             why = f"init() failed ({failure['error']}: {failure['message']})"
             books.stop = Stop(InitFailed, why, failure["traceback"])
             return
-        attempts = Attempts(script, prepared.plan.table, suffix_of(spec.append_row_file_name), spec.output_action)
+        suffix, origins = suffix_of(spec.append_row_file_name), Origins(**prepared.plan.origins())
+        table = prepared.plan.table
+        copies, names = copies_in_process(spec.input.paths, table, spec.input.storage_options)
+        attempts = Attempts(script, table, suffix, spec.output_action, origins=origins, names=names, copies=copies)
         writer = SegmentWriter(segments, "serial")
         try:
             for batch in batches:
@@ -130,9 +139,11 @@ def own_script(spec: RunSpec, source: str | None, digest: str | None = None) -> 
     try:
         if os.path.isdir(spec.folder):  # as in a runner: a run that is resumed from elsewhere finds its files
             os.chdir(spec.folder)
-        os.environ.update({"AZUREML_BI_OUTPUT_PATH": spec.output, **dict(spec.environment_variables)})
+        own = {**dict(spec.environment_variables), MODELS_USED_VARIABLE: str(RunFolder(Path(spec.output)).models)}
+        told = {**step_variables(spec.output, own), "AZUREML_BI_OUTPUT_PATH": spec.script_folder}
+        os.environ.update({**model_variables(own), **os.environ, **told, **own})
         configure(
-            output_dir=spec.output,
+            output_dir=spec.script_folder,
             log_dir=str(logs),
             working_dir=str(Path.cwd()),
             agent_name=f"{_NODE}/{_PROCESS}",

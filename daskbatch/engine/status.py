@@ -85,7 +85,10 @@ def read_status(output: Path) -> RunStatus:
     folder = RunFolder(output)
     last = last_life(folder)
     if not last.number:
-        raise UsageError(f"There is no run in {str(output)!r}. Give the output folder of one.")
+        raise UsageError(
+            f"There is no run in {str(output)!r}. Give the output folder of one. Runs of pipelines have ids: 'daskbatch"
+            " runs' lists them, and cancels and resumes them."
+        )
     beat = read_heartbeat(folder.heartbeat(last.number))
     ended = None if last.found is None else last.found.ended
     running = ended is None and _is_running(folder, last.number, beat)

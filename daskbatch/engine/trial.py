@@ -9,6 +9,7 @@ from daskbatch.plan import Plan, read_plan
 from daskbatch.store.formats import Payload
 from daskbatch.types import MiniBatch
 from daskbatch.worker.attempt import Attempts, parts_of
+from daskbatch.worker.origins import Origins
 
 __all__ = ["describe_trial", "nth_mini_batch"]
 
@@ -47,7 +48,7 @@ def describe_trial(
     lines = [f"Input: {plan.description}"]
     if plan.table and plan.table.columns:
         lines.append("  columns: " + ", ".join(f"{name} {kind}" for name, kind in plan.table.columns))
-    lines.append(f"Mini-batch {batch.name}: {len(value)} {noun} of {batch.paths[0]}")
+    lines.append(f"Mini-batch {batch.name}: {len(value)} {noun} of {_where(plan, batch)}")
     lines.append(f"run() took {seconds:.3g} s and returned a {type(result).__name__} of {payload.returned}")
     missing = len(value) - payload.returned
     if missing > 0:
@@ -56,3 +57,13 @@ def describe_trial(
     shown = payload.data.decode("utf-8", "replace") if is_text else repr(result)
     lines.append(shown[:_SHOWN].rstrip("\n") + (" ..." if len(shown) > _SHOWN else ""))
     return "\n".join(lines)
+
+
+def _where(plan: Plan, batch: MiniBatch) -> str:
+    """The first file, with what the script is told of the mini-batch."""
+    origins = Origins(**plan.origins())
+    dataset = origins.dataset(batch)
+    told = [] if dataset is None else [f"dataset {dataset}"]
+    told += [f"{key}={value}" for key, value in origins.key_values(batch.paths[0]).items()]
+    others = f" and {len(batch.paths) - 1:,} more" if len(batch.paths) > 1 else ""
+    return batch.paths[0] + others + (f" ({', '.join(told)})" if told else "")

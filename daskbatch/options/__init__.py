@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, cast
+from itertools import islice
+from typing import Any
 
-from daskbatch.errors import InputError, UsageError
+from daskbatch.errors import UsageError
 from daskbatch.options.entry import entry_point
-from daskbatch.options.interpreter import check_interpreter, refuse_in_process
+from daskbatch.options.inputs import input_paths, partition_key_names
+from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
 from daskbatch.options.output import check_output
+from daskbatch.options.storage import storage_options as parse_storage
 from daskbatch.options.tables import column_types, separator_character, text_encoding
 from daskbatch.options.values import (
     byte_size,
@@ -65,7 +68,7 @@ Path = str | os.PathLike[str]
 
 def make_spec(
     entry: object,
-    inputs: Path | Sequence[Path] | None,
+    inputs: Path | Sequence[Path] | Mapping[str, Path | Sequence[Path] | None] | None,
     *,
     output: Path,
     mini_batch_size: int | str | None = None,
@@ -77,6 +80,9 @@ def make_spec(
     dtype: Mapping[str, object] | Sequence[str] | str | None = None,
     include_path: bool = DEFAULTS["include_path"],
     partition_format: str | None = DEFAULTS["partition_format"],
+    partition_keys: Sequence[str] | str | None = None,
+    storage_options: Mapping[str, object] | Sequence[str] | None = None,
+    script_output: Path | None = None,
     output_action: str = DEFAULTS["output_action"],
     append_row_file_name: str = DEFAULTS["append_row_file_name"],
     error_threshold: Threshold = None,
@@ -93,6 +99,7 @@ def make_spec(
     arguments: Sequence[object] = (),
     environment_variables: Mapping[str, object] | Sequence[str] | None = None,
     python: Path | None = None,
+    command_prefix: Sequence[str] | str | None = None,
     tensorflow1: bool = DEFAULTS["tensorflow1"],
     logging_level: str = DEFAULTS["logging_level"],
     scheduler: Path | None = None,
@@ -108,7 +115,8 @@ def make_spec(
     entry
         Path of the entry script, or a function, class or object with ``run()``.
     inputs
-        Files, folders and globs; None or a Dask collection where the input is no file.
+        Files, folders and globs; None or a Dask collection where the input is no file. A mapping of names to such:
+        datasets, which are told apart.
     output
         Folder of the result; see `check_output`.
 
@@ -123,12 +131,13 @@ def make_spec(
         raise UsageError(f"There is no option {name!r}.{nearest(name, make_spec.__annotations__)}")
     chosen = _compute(compute, scheduler)
     if chosen == "serial":
-        refuse_in_process(python, "compute 'serial'")
-    other = None if python is None else check_interpreter(python)
+        refuse_in_process(python, command_prefix, "compute 'serial'")
+    prefix = parse_prefix(command_prefix)
+    other = check_interpreter(python, prefix=prefix) if prefix or python is not None else None
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
-            paths=_paths(inputs),
+            inputs=inputs,
             input_format=choice("input_format", input_format, INPUT_FORMATS),
             size=mini_batch_size,
             separator=separator,
@@ -138,9 +147,12 @@ def make_spec(
             dtype=dtype,
             include_path=_switch("include_path", include_path),
             partition_format=partition_format,
+            partition_keys=partition_keys,
+            storage=storage_options,
         ),
         output=local_path("output", output),
         folder=_current_folder(),
+        script_output=None if script_output is None else local_path("script_output", script_output),
         output_action=choice("output_action", output_action, OUTPUT_ACTIONS),
         append_row_file_name=result_name(append_row_file_name),
         error_threshold=_threshold("error_threshold", error_threshold),
@@ -159,7 +171,8 @@ def make_spec(
         process_count_per_node=_count("process_count_per_node", process_count_per_node),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
-        python=other.path if other else None,
+        python=other.path if other and python is not None else None,
+        command_prefix=prefix,
         tensorflow1=_switch("tensorflow1", tensorflow1),
         logging_level=choice("logging_level", logging_level, LOGGING_LEVELS),
         compute=chosen,
@@ -180,7 +193,8 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
     return {
         "entry": entry.name,
         "source_directory": entry.source_directory,
-        "inputs": list(given.paths),
+        "inputs": _public_paths(given),
+        "datasets": [name for name, _ in given.datasets],
         "input_format": given.input_format,
         "mini_batch_size": None if size is None else mini_batch_size_text(size),
         "separator": given.separator,
@@ -190,15 +204,26 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         "dtype": dict(given.dtype),
         "include_path": given.include_path,
         "partition_format": given.partition_format,
+        "partition_keys": list(given.partition_keys) or None,
+        "storage_options": dict(given.storage_options),
         **own,
         "arguments": list(spec.arguments),
+        "command_prefix": list(spec.command_prefix),
         "environment_variables": [name for name, _ in spec.environment_variables],
     }
 
 
+def _public_paths(given: InputSpec) -> list[str] | dict[str, list[str]]:
+    """Paths, or those of each dataset that has a name; nothing for a Dask dataframe."""
+    if not (given.paths and given.datasets):
+        return list(given.paths)
+    paths = iter(given.paths)
+    return {name: list(islice(paths, count)) for name, count in given.datasets}
+
+
 def _input_spec(
     *,
-    paths: tuple[str, ...],
+    inputs: object,
     input_format: str,
     size: int | str | None,
     separator: str | None,
@@ -208,8 +233,11 @@ def _input_spec(
     dtype: object,
     include_path: bool,
     partition_format: str | None,
+    partition_keys: Sequence[str] | str | None,
+    storage: object,
 ) -> InputSpec:
     """The input's own options, and that they go together as far as the format is known."""
+    paths, datasets = input_paths(inputs)
     parsed = None if size is None else parsed_size(size)
     if input_format == "files" and parsed and parsed.kind != "files":
         raise UsageError(
@@ -226,6 +254,7 @@ def _input_spec(
     for name, given in (("dtype", bool(dtype)), ("include_path", include_path)):
         if given and input_format == "files":
             raise UsageError(f"{name} is for tables, but input_format is 'files'. Leave one of them out.")
+    form = None if partition_format is None else parse_format(partition_format).text
     return InputSpec(
         paths=paths,
         input_format=input_format,
@@ -236,26 +265,11 @@ def _input_spec(
         support_multi_line=multi_line,
         dtype=() if dtype is None else column_types(dtype),
         include_path=include_path,
-        partition_format=None if partition_format is None else parse_format(partition_format).text,
+        partition_format=form,
+        partition_keys=partition_key_names(partition_keys, form=form, size=size, has_files=bool(paths)),
+        storage_options=parse_storage(storage, paths),
+        datasets=datasets,
     )
-
-
-def _paths(inputs: object) -> tuple[str, ...]:
-    """Absolute paths and globs in the order given."""
-    if inputs is None or hasattr(inputs, "__dask_graph__"):
-        return ()
-    if isinstance(inputs, (str, bytes, os.PathLike)):
-        return (local_path("inputs", inputs),)
-    if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
-        raise InputError(
-            "inputs must be a path, a glob, a list of them or a Dask dataframe, got one of type"
-            f" {type(inputs).__name__}. A pandas dataframe can be given as"
-            " dask.dataframe.from_pandas(frame, npartitions=1)."
-        )
-    paths = tuple(local_path("inputs", path) for path in cast("Iterable[object]", inputs))
-    if not paths:
-        raise InputError("inputs must name at least one file, folder or glob, got an empty list.")
-    return paths
 
 
 def _current_folder() -> str:

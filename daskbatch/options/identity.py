@@ -13,7 +13,9 @@ from typing import Any
 
 import daskbatch
 from daskbatch.errors import EntryScriptError
+from daskbatch.layout import MODELS_VARIABLE
 from daskbatch.options import public_options
+from daskbatch.options.named_paths import named_paths, side_inputs
 from daskbatch.options.sealed import changed_variables, seal
 from daskbatch.options.source import modules_beside, source_digest
 from daskbatch.options.values import mini_batch_size
@@ -45,11 +47,16 @@ GROUPS: Mapping[str, Group] = {
     "dtype": Group.RESULT,
     "include_path": Group.RESULT,
     "partition_format": Group.RESULT,
+    "partition_keys": Group.RESULT,
+    "datasets": Group.RESULT,
+    "script_output": Group.RESULT,
     "output_action": Group.RESULT,
     "append_row_file_name": Group.RESULT,
     "arguments": Group.RESULT,
+    "side_inputs": Group.RESULT,
     "environment_variables": Group.RESULT,
     "python": Group.RESULT,
+    "command_prefix": Group.RESULT,
     "tensorflow1": Group.RESULT,
     "error_threshold": Group.RULES,
     "allowed_failed_count": Group.RULES,
@@ -60,6 +67,7 @@ GROUPS: Mapping[str, Group] = {
     "read_timeout": Group.RULES,
     "shutdown_timeout": Group.RULES,
     "runner_memory_limit": Group.RULES,
+    "storage_options": Group.FREE,
     "task_seconds": Group.FREE,
     "node_count": Group.FREE,
     "process_count_per_node": Group.FREE,
@@ -70,7 +78,8 @@ GROUPS: Mapping[str, Group] = {
     "output": Group.FREE,
     "folder": Group.RESULT,
 }
-"""Every option, in the order in which differences are told. ``daskbatch`` is this package's version."""
+"""Every option, in the order in which differences are told. ``daskbatch`` is this package's version;
+``side_inputs`` are the files under the paths that the script is told as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,10 @@ def identity_of(spec: RunSpec, inputs: str) -> dict[str, Any]:
     EntryScriptError
         The entry script or the source directory cannot be read.
     """
-    return _without_variables(spec, inputs) | {"environment_variables": seal(spec.environment_variables)}
+    return _without_variables(spec, inputs) | {
+        "environment_variables": seal(_variables(spec)),
+        "argument_paths": named_paths(spec),
+    }
 
 
 def differences(stored: Mapping[str, Any], spec: RunSpec, inputs: str, *, reuse: bool) -> list[Difference]:
@@ -128,7 +140,7 @@ def differences(stored: Mapping[str, Any], spec: RunSpec, inputs: str, *, reuse:
         if group is Group.FREE or (group is Group.RULES and not reuse):
             continue
         if name == "environment_variables":
-            texts = changed_variables(stored.get(name, {}), spec.environment_variables)
+            texts = changed_variables(stored.get(name, {}), _variables(spec))
             found += [Difference(name, f"{name}: {text}") for text in texts]
         elif (name in stored or name == "daskbatch") and not _same(name, stored.get(name), now[name], spec):
             found.append(Difference(name, _told(name, stored.get(name), now[name])))
@@ -144,7 +156,13 @@ def _without_variables(spec: RunSpec, inputs: str) -> dict[str, Any]:
         "entry": _entry(spec.entry),
         "source_directory": None if source is None else source_digest(source, spec.output),
         "inputs": inputs,
+        "side_inputs": side_inputs(spec),
     }
+
+
+def _variables(spec: RunSpec) -> tuple[tuple[str, str], ...]:
+    """Those that count. Which models the run has used is noted by itself."""
+    return tuple((name, value) for name, value in spec.environment_variables if name != MODELS_VARIABLE)
 
 
 def _entry(entry: EntryPoint) -> dict[str, Any]:
@@ -214,6 +232,9 @@ def _told(name: str, old: Any, new: Any) -> str:
         return _told_entry(old, new)
     if name == "inputs":
         return "the input has changed"
+    if name == "side_inputs":
+        changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return f"the side input {', '.join(changed)} has changed"
     if name == "source_directory":
         if old is None or new is None:
             return (

@@ -21,6 +21,9 @@ class RunOptions(TypedDict, total=False):
     dtype: Mapping[str, object] | Sequence[str] | str | None
     include_path: bool
     partition_format: str | None
+    partition_keys: Sequence[str] | str | None
+    storage_options: Mapping[str, object] | Sequence[str] | None
+    script_output: str | os.PathLike[str] | None
     output_action: str
     append_row_file_name: str
     error_threshold: int | str | None
@@ -37,6 +40,7 @@ class RunOptions(TypedDict, total=False):
     arguments: Sequence[object]
     environment_variables: Mapping[str, object] | Sequence[str] | None
     python: str | os.PathLike[str] | None
+    command_prefix: Sequence[str] | str | None
     tensorflow1: bool
     logging_level: str
     scheduler: str | os.PathLike[str] | None

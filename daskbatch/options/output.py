@@ -10,7 +10,7 @@ from daskbatch.errors import UsageError
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.spec import RunSpec
 
-__all__ = ["check_output", "check_unused"]
+__all__ = ["check_output", "check_unused", "fixed_part", "taken_as_input"]
 
 
 def check_output(spec: RunSpec) -> None:
@@ -21,12 +21,15 @@ def check_output(spec: RunSpec) -> None:
     UsageError
         Where it cannot, or where the next run would read these results as its input.
     """
-    _check_outside_input(spec)
-    _check_writable(spec.output)
+    _check_outside_input(spec, "output", spec.output, spec.append_row_file_name)
+    _check_writable("output", spec.output)
     _check_links(spec)
+    if spec.script_output is not None:
+        _check_outside_input(spec, "script_output", spec.script_output, "")
+        _check_writable("script_output", spec.script_output)
 
 
-def _check_writable(output: str) -> None:
+def _check_writable(option: str, output: str) -> None:
     try:
         os.makedirs(output, exist_ok=True)
         # Tried and not asked for: access() knows nothing of quotas, full disks and read-only mounts,
@@ -35,10 +38,10 @@ def _check_writable(output: str) -> None:
             file.write(b"daskbatch")
             file.flush()
     except FileExistsError:
-        raise UsageError(f"output must be a folder, but {output!r} is a file. Name another.") from None
+        raise UsageError(f"{option} must be a folder, but {output!r} is a file. Name another.") from None
     except OSError as error:
         raise UsageError(
-            f"The output folder {output!r} cannot be written: {error.strerror or error}."
+            f"The {option} folder {output!r} cannot be written: {error.strerror or error}."
             " Choose a folder that you may write to."
         ) from None
 
@@ -85,27 +88,46 @@ def _check_links(spec: RunSpec) -> None:
         )
 
 
-def _check_outside_input(spec: RunSpec) -> None:
-    output = os.path.realpath(spec.output)
+def _check_outside_input(spec: RunSpec, option: str, folder: str, name: str) -> None:
+    """A file of that name in the folder must be no input; empty: the folder must be none."""
     for path in spec.input.paths:
-        if os.path.isdir(path):
-            inside = os.path.commonpath([os.path.realpath(path), output]) == os.path.realpath(path)
-            told = f"lies inside the input folder {path!r}"
-        else:
-            inside = _takes_results(path, spec)
-            told = f"is taken by the input {path!r}"
-        if inside:
+        told = taken_as_input(path, folder, name)
+        if told is not None:
             raise UsageError(
-                f"The output folder {spec.output!r} {told}, so another run would read these results"
+                f"The {option} folder {folder!r} {told}, so another run would read these results"
                 f" as its input. Choose an output folder outside of it, or name the input more"
-                f" narrowly, such as by {os.path.join(_fixed_part(path), '*.csv')!r}."
+                f" narrowly, such as by {os.path.join(fixed_part(path), '*.csv')!r}."
             )
 
 
-def _takes_results(pattern: str, spec: RunSpec) -> bool:
-    """Whether a glob matches the output folder, one above it, or the result in it."""
-    result = os.path.join(spec.output, spec.append_row_file_name)
-    fixed = _fixed_part(pattern)
+def taken_as_input(path: str, folder: str, name: str) -> str | None:
+    """Whether an input takes what is in a folder.
+
+    Parameters
+    ----------
+    path
+        Of the input: a file, folder or glob, absolute.
+    folder
+        Absolute.
+    name
+        Of a file in it. Empty: of the folder itself.
+
+    Returns
+    -------
+    str or None
+        How, for a message that names the folder; None where it does not.
+    """
+    if os.path.isdir(path):
+        real = os.path.realpath(path)
+        inside = os.path.commonpath([real, os.path.realpath(folder)]) == real
+        return f"lies inside the input folder {path!r}" if inside else None
+    taken = _takes_results(path, os.path.join(folder, name).rstrip(os.sep))
+    return f"is taken by the input {path!r}" if taken else None
+
+
+def _takes_results(pattern: str, result: str) -> bool:
+    """Whether a glob matches a result, or a folder above it."""
+    fixed = fixed_part(pattern)
     while len(result) > len(fixed):
         if result != pattern and _matches(result.split(os.sep), pattern.split(os.sep)):
             return True
@@ -113,7 +135,7 @@ def _takes_results(pattern: str, spec: RunSpec) -> bool:
     return False
 
 
-def _fixed_part(path: str) -> str:
+def fixed_part(path: str) -> str:
     """The folder above the first wildcard of a glob; a folder's own path."""
     while any(mark in path for mark in "*?["):
         path = os.path.dirname(path)

@@ -1,42 +1,20 @@
-"""What counts of a source directory: which of its files, and their digest."""
+"""The code of a run: a source directory's digest and copy, and the modules beside a script."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daskbatch.errors import EntryScriptError
-from daskbatch.layout import STATE_FOLDER, WORKSPACE_FOLDER
+from daskbatch.options.source_files import SourceFile, source_files
 
-__all__ = ["left_out", "modules_beside", "source_digest"]
-
-_CHANGES_BY_ITSELF = (".DS_Store", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__")
-_NOT_SOURCE = (".git", ".venv", STATE_FOLDER, *_CHANGES_BY_ITSELF)
-_SOURCE_LIMIT = 300 * 2**20
-
-
-def left_out(output: str | os.PathLike[str]) -> Callable[[str, list[str]], list[str]]:
-    """Tell `shutil.copytree` what is no source: caches, notebooks, repositories, this run's own output.
-
-    A notebook is saved again and again while its run goes on, so a run started from it would never be the same.
-    """
-    own = Path(output).resolve()
-
-    def ignore(folder: str, names: list[str]) -> list[str]:
-        return [
-            name
-            for name in names
-            if name in _NOT_SOURCE
-            or name.endswith(".ipynb")
-            or Path(folder, name).resolve() == own
-            or os.path.isdir(os.path.join(folder, name, STATE_FOLDER))  # another run's output
-            or (name == WORKSPACE_FOLDER and "config.json" in names)  # registered data and models, earlier runs
-        ]
-
-    return ignore
+__all__ = ["copy_source", "modules_beside", "source_digest"]
 
 
 def source_digest(source: str, output: str | os.PathLike[str]) -> str:
@@ -45,45 +23,58 @@ def source_digest(source: str, output: str | os.PathLike[str]) -> str:
     Raises
     ------
     EntryScriptError
-        It is too large to be source code, or cannot be read.
+        As `source_files`.
     """
-    digest, total = hashlib.sha256(), 0
-    try:
-        for path in _files(source, left_out(output), ()):
-            total += os.path.getsize(path)
-            if total > _SOURCE_LIMIT:
-                raise EntryScriptError(
-                    f"source_directory {source!r} holds more than {_SOURCE_LIMIT >> 20} MiB. It is copied for the "
-                    "workers: keep code there, and pass models and data by path in the arguments."
-                )
-            digest.update(os.fsencode(os.path.relpath(path, source)) + b"\0")
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise EntryScriptError(
-            f"source_directory: {error.filename or source} cannot be read: {error.strerror}."
-            " It is copied for the workers: move what is no code out of it."
-        ) from error
+    with _told(source):
+        return _digest((file, _content(file.path)) for file in source_files(source, output))
+
+
+def copy_source(source: str, target: Path, output: str | os.PathLike[str], script: str | None = None) -> str:
+    """Copy what `source_digest` sees into a new folder, and give the digest of what was copied.
+
+    Raises
+    ------
+    EntryScriptError
+        As `source_files`.
+    OSError
+        The copy cannot be written.
+    """
+    target.mkdir()
+
+    def copies() -> Iterator[tuple[SourceFile, bytes]]:
+        for file in source_files(source, output, script=script):
+            copy = target / file.relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file.path, copy)
+            yield file, _content(copy)
+
+    with _told(source):
+        return _digest(copies())
+
+
+def _digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:
+    digest = hashlib.sha256()
+    for file, content in contents:
+        digest.update(os.fsencode(file.relative) + b"\0" + content)
     return digest.hexdigest()
 
 
-def _files(
-    folder: str, ignore: Callable[[str, list[str]], list[str]], above: tuple[tuple[int, int], ...]
-) -> Iterator[str]:
-    """Regular files below a folder, linked ones too, as a copy holds them; by name."""
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:
+def _content(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+@contextlib.contextmanager
+def _told(source: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS):
+            raise
         raise EntryScriptError(
-            f"source_directory: {folder!r} is a link to a folder above it, so a copy would never end. Remove the link."
-        )
-    names = os.listdir(folder)
-    for name in sorted(set(names).difference(ignore(folder, names))):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            yield from _files(path, ignore, (*above, here))
-        elif os.path.isfile(path):
-            yield path
+            f"source_directory: {error.filename or source} cannot be read: {error.strerror}."
+            " It is copied for the workers: move what is no code out of it, or list it in .amlignore there."
+        ) from error
 
 
 def modules_beside(script: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import operator
 import os
 import re
 from collections.abc import Mapping
+from numbers import Number
 from typing import SupportsFloat, SupportsIndex, cast
 from urllib.parse import unquote
 
@@ -214,8 +215,8 @@ def environment(value: object) -> tuple[tuple[str, str], ...]:
     for name, word in pairs.items():
         if not name or "=" in name or "\0" in name + word:
             raise UsageError(
-                f"environment_variables: a name must be one character or more without '=', and"
-                f" neither name nor value may hold a NUL, got {name!r} with value {word!r}."
+                "environment_variables: a name must be one character or more without '=', and"
+                f" neither name nor value may hold a NUL, got {name!r} and a value that is not shown."
             )
     return tuple(pairs.items())
 
@@ -223,7 +224,7 @@ def environment(value: object) -> tuple[tuple[str, str], ...]:
 def _pairs(value: object, example: str) -> dict[str, str]:
     """What a mapping or ``NAME=VALUE`` texts say; of two of one name the later wins."""
     if isinstance(value, Mapping):
-        return {str(name): str(word) for name, word in value.items()}
+        return {str(name): _word(str(name), word) for name, word in value.items()}
     texts = [value] if isinstance(value, str) else value
     pairs = {}
     for text in texts if isinstance(texts, (list, tuple)) else [texts]:
@@ -232,6 +233,18 @@ def _pairs(value: object, example: str) -> dict[str, str]:
             raise UsageError(f"environment_variables must be given as {example}, got {text!r}.")
         pairs[name] = word
     return pairs
+
+
+def _word(name: str, value: object) -> str:
+    """The text of a variable; no message shows what it was, as people put secrets there."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, (str, Number)):
+        raise UsageError(
+            f"environment_variables: the value of {name!r} must be a text or a number, got one of type"
+            f" {type(value).__name__}. Next: make it a text, such as by json.dumps(value)."
+        )
+    return str(value)
 
 
 def script_arguments(value: object) -> tuple[str, ...]:

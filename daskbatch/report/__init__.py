@@ -30,7 +30,12 @@ class Ending:
 
 
 def default_listeners(
-    output: str, *, quiet: bool = False, json: bool = False, ending_traceback: bool = True
+    output: str,
+    *,
+    quiet: bool = False,
+    json: bool = False,
+    ending_traceback: bool = True,
+    how_to_go_on: str | None = None,
 ) -> list[Listener]:
     """Return all that listen to a run, in the order in which they are told.
 
@@ -44,11 +49,13 @@ def default_listeners(
         Events go to stdout, and there is no bar either.
     ending_traceback
         Whether the console ends with the traceback that stopped the run.
+    how_to_go_on
+        Said at the end of a run that has not completed, in place of the commands for the output folder.
     """
-    listeners: list[Listener] = [SummaryFiles(output), LogFiles(output), ResourceLog(output)]
+    listeners: list[Listener] = [SummaryFiles(output), LogFiles(output, how_to_go_on), ResourceLog(output)]
     if json:
         listeners.append(JsonLines())
     elif not quiet:
         # Last, so that the files it names at the end are there.
-        listeners.append(Console(ending_traceback=ending_traceback))
+        listeners.append(Console(ending_traceback=ending_traceback, how_to_go_on=how_to_go_on))
     return listeners

@@ -51,12 +51,20 @@ class Console:
         Whether to draw a bar; None: on a terminal and in a notebook.
     ending_traceback
         Whether to end with the traceback that stopped the run; not where an exception shows it.
+    how_to_go_on
+        Said at the end of a run that has not completed, in place of the commands for the output folder.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, live: bool | None = None, *, ending_traceback: bool = True
+        self,
+        stream: TextIO | None = None,
+        live: bool | None = None,
+        *,
+        ending_traceback: bool = True,
+        how_to_go_on: str | None = None,
     ) -> None:
         self._ending_traceback = ending_traceback
+        self._how_to_go_on = how_to_go_on
         self._stream = sys.stderr if stream is None else stream
         self._live = (self._stream.isatty() or in_notebook()) if live is None else live
         self._bar: Any = None
@@ -102,7 +110,9 @@ class Console:
                 self._close_bar()
                 shown = (event.traceback or "").strip() in self._shown
                 with_traceback = self._ending_traceback and not shown
-                self._write(ending_text(event, self._output, with_traceback=with_traceback))
+                self._write(
+                    ending_text(event, self._output, with_traceback=with_traceback, how_to_go_on=self._how_to_go_on)
+                )
             case _:
                 pass
 

@@ -58,10 +58,13 @@ class LogFiles:
     ----------
     output
         Absolute path of the output folder.
+    how_to_go_on
+        Said at the end of a run that has not completed, in place of the commands for the output folder.
     """
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, how_to_go_on: str | None = None) -> None:
         self._output = output
+        self._how_to_go_on = how_to_go_on
         self._logs = Path(output, "logs")
         self._overview: Path | None = None
         self._last_line = float("-inf")
@@ -165,7 +168,8 @@ class LogFiles:
         if self._progress is not None:
             self._tell_progress(self._progress)
         self._tell(event.time, str(event.summary.get("status", "Ended")))
-        _write(self._logs / "job_result.txt", ending_text(event, self._output, with_traceback=False) + "\n")
+        told = ending_text(event, self._output, with_traceback=False, how_to_go_on=self._how_to_go_on)
+        _write(self._logs / "job_result.txt", f"{told}\n")
         if event.error:
             _write(self._logs / "job_error.txt", f"{event.error}\n\n{event.traceback or ''}".rstrip("\n") + "\n")
         else:

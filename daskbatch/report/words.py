@@ -102,8 +102,13 @@ def attempt_text(event: AttemptFailed) -> str:
     return f"{head}\n{indented(text)}"
 
 
-def ending_text(event: RunFinished, output: str, *, with_traceback: bool = True) -> str:
-    """What became of the run and where everything is; the user's own traceback comes first."""
+def ending_text(
+    event: RunFinished, output: str, *, with_traceback: bool = True, how_to_go_on: str | None = None
+) -> str:
+    """What became of the run and where everything is; the user's own traceback comes first.
+
+    `how_to_go_on` is said in place of the commands for the output folder.
+    """
     summary = event.summary
     lines = []
     if event.traceback and with_traceback:
@@ -112,7 +117,10 @@ def ending_text(event: RunFinished, output: str, *, with_traceback: bool = True)
     lines += [status, counts] if event.error else [f"{status} {counts}"]
     lines = [line for line in lines if line]
     lines += _places(summary, output)
-    lines += _next_steps(event, output)
+    if how_to_go_on is None:
+        lines += _next_steps(event, output)
+    elif event.error:
+        lines.append(how_to_go_on)
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from daskbatch.errors import InputError
@@ -16,6 +16,7 @@ Group = tuple[int, int]
 """Rows of a row group, and its estimated size as Arrow in bytes."""
 
 EXACT_IN_FLOAT = 2**53
+_BUFFER = 64 * 1024
 
 
 class Cut(NamedTuple):
@@ -68,8 +69,15 @@ class ParquetSchema:
         self._large: set[str] = set()
         self.first = ""
 
-    def add(self, path: str, metadata: Any) -> list[Group]:
+    def add(self, path: str, metadata: Any, source: Callable[[], Any] | None = None) -> list[Group]:
         """Take a file's footer; return its row groups.
+
+        Parameters
+        ----------
+        path
+        metadata
+        source
+            Gives what pyarrow opens to read the first rows, where that is not `path`.
 
         Raises
         ------
@@ -83,7 +91,7 @@ class ParquetSchema:
         elif not schema.equals(self._schema):
             self._unify(schema, path)
         if not self._row_bytes and metadata.num_rows:
-            self._row_bytes = _arrow_row_bytes(path)
+            self._row_bytes = _arrow_row_bytes(path if source is None else source())
         self._look_for_gaps(metadata)
         groups = []
         for place in range(metadata.num_row_groups):
@@ -155,10 +163,11 @@ class ParquetSchema:
                     self._large.add(name)
 
 
-def _arrow_row_bytes(path: str) -> float:
+def _arrow_row_bytes(source: Any) -> float:
     """Bytes that a row of this file takes in memory, from its first rows."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    # A buffer: of a large row group the first pages are enough.
+    with pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER) as file:
         rows = next(file.iter_batches(batch_size=4096, use_threads=False), None)
     return rows.nbytes / rows.num_rows if rows is not None and rows.num_rows else 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Union
 
 from daskbatch.errors import MiniBatchError, SchemaError
+from daskbatch.store.copy_names import CopyNames
 from daskbatch.store.inputs_csv import CsvParser
 from daskbatch.store.inputs_json import JsonParser
 from daskbatch.store.inputs_parquet import ParquetFileReader
@@ -15,7 +16,7 @@ from daskbatch.store.inputs_path import PathColumns
 from daskbatch.store.inputs_stream import TextStream
 from daskbatch.store.inputs_text import Piece, TextFile, reads_as_utf8
 from daskbatch.store.inputs_unchanged import refuse_changed
-from daskbatch.types import OPEN_END, MiniBatch, TableFormat
+from daskbatch.types import NO_ROW, OPEN_END, WHOLE_FILES, MiniBatch, TableFormat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +37,13 @@ class TableReader:
     ----------
     table
         The format, with its columns filled in by the planner.
+    names
+        Tells which objects the paths of mini-batches stand for.
     """
 
-    def __init__(self, table: TableFormat) -> None:
+    def __init__(self, table: TableFormat, names: CopyNames | None = None) -> None:
         self._table = table
+        self._names_of = (names or CopyNames()).of
         self._unit: _Unit | None = None
         self._key: Any = None
         self._names: tuple[str, ...] | None = None
@@ -65,8 +69,8 @@ class TableReader:
         Parameters
         ----------
         mini_batch
-            An exact descriptor; or one with the stop `OPEN_END`, which stands for the mini-batch
-            number `index` of its stream. An index after the last one read goes on from there, another
+            An exact descriptor; or one with the stop `WHOLE_FILES`; or one with `OPEN_END`, which stands for the
+            mini-batch number `index` of its stream. An index after the last one read goes on from there, another
             one reads from the start again.
 
         Returns
@@ -85,6 +89,8 @@ class TableReader:
         OSError
             Where the file has vanished or cannot be read.
         """
+        if mini_batch.stop == WHOLE_FILES:
+            return self._whole(mini_batch)
         if self._table.format == "arrow":
             return self._slice(mini_batch)
         unit = self._opened(mini_batch)
@@ -93,13 +99,34 @@ class TableReader:
         else:
             piece = _stream_piece(unit, mini_batch.index) if isinstance(unit, TextStream) else unit.piece(mini_batch)
             rows = None if piece is None else self._parsed(piece, unit)
-        return None if rows is None else self._by_path.add(self.marked(rows), unit.path)
+        return None if rows is None else self._by_path.add(self.marked(rows), self._names_of(unit.path))
 
     def close(self) -> None:
         """Let the open file go."""
         unit, self._unit = self._unit, None
         if unit is not None:
             unit.close()
+
+    def _whole(self, mini_batch: MiniBatch) -> pa.Table | None:
+        """All rows of all its files, read piece by piece."""
+        import pyarrow as pa
+
+        parts: list[pa.Table] = []
+        stamps = iter(mini_batch.stamps)
+        try:
+            for place, path in enumerate(mini_batch.paths):
+                stamp = next(stamps, -1), next(stamps, -1)
+                part = MiniBatch(mini_batch.file + place, 0, (path,), 0, 0, OPEN_END, NO_ROW, *stamp)
+                while (rows := self.read(part)) is not None:
+                    parts.append(rows)
+                    if self._table.format == "parquet":
+                        break
+                    part = part._replace(index=part.index + 1)
+        except MiniBatchError as error:
+            error.items = None  # those of one piece would not be all
+            raise
+        # Where one file says that a column has no gaps and another does not, the types are the same.
+        return pa.concat_tables(parts, promote_options="default") if parts else None
 
     def _slice(self, mini_batch: MiniBatch) -> pa.Table | None:
         rows = self._partition.slice(mini_batch.index * self._step, self._step)

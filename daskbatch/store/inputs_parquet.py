@@ -11,7 +11,7 @@ from typing import Any
 from daskbatch.errors import MiniBatchError, SchemaError
 from daskbatch.store.inputs_csv import misfit, names_differ, refuse_missing
 from daskbatch.store.inputs_types import arrow_type
-from daskbatch.types import MiniBatch, TableFormat
+from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
 __all__ = ["ParquetFileReader"]
 
@@ -44,7 +44,7 @@ class ParquetFileReader:
         self._file.close()
 
     def read(self, mini_batch: MiniBatch) -> Any:
-        """The rows of a mini-batch, or None where there are none."""
+        """The rows of a mini-batch, or None where there are none. The stop `OPEN_END`: all of the file."""
         import pyarrow as pa
 
         wanted = [name for name, _ in self._table.columns]
@@ -64,6 +64,8 @@ class ParquetFileReader:
 
     def _rows(self, mini_batch: MiniBatch) -> Any:
         unit, start, stop = mini_batch.unit, mini_batch.start, mini_batch.stop
+        if stop == OPEN_END:
+            return self._file.read(use_threads=False)
         groups: list[int] = []
         rows = 0
         while rows < stop and unit + len(groups) < self._file.num_row_groups:

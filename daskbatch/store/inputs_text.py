@@ -9,18 +9,20 @@ import codecs
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 from daskbatch.errors import MiniBatchError
 from daskbatch.types import MiniBatch, TableFormat
 
 __all__ = [
+    "Opener",
     "Piece",
     "TextFile",
     "cuts_at_newline_bytes",
     "is_scanned",
     "is_stream",
+    "open_file",
     "open_text",
     "reads_as_utf8",
     "record_scanner",
@@ -34,6 +36,9 @@ _AHEAD = 16 * 1024
 """Bytes read past a range: a guess at a record's length, so that one read is mostly enough."""
 
 _BOM = b"\xef\xbb\xbf"
+
+
+Opener = Callable[[str], BinaryIO]
 
 
 class Piece(NamedTuple):
@@ -74,8 +79,18 @@ def is_scanned(table: TableFormat) -> bool:
     return table.size.kind == "rows" or (table.multi_line and table.format == "csv")
 
 
-def open_text(path: str, table: TableFormat) -> Iterator[bytes]:
+def open_file(path: str) -> BinaryIO:
+    """Open a file of this host to read bytes."""
+    return open(path, "rb")
+
+
+def open_text(path: str, table: TableFormat, opener: Opener = open_file) -> Iterator[bytes]:
     """Blocks of a text file: unzipped, and in UTF-8 where its own bytes cannot be cut.
+
+    Parameters
+    ----------
+    opener
+        Opens what `path` names, to read bytes.
 
     Raises
     ------
@@ -86,8 +101,7 @@ def open_text(path: str, table: TableFormat) -> Iterator[bytes]:
     decoder = None
     if not cuts_at_newline_bytes(table.encoding):
         decoder = codecs.getincrementaldecoder(table.encoding)()
-    opened: Any = gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb")  # noqa: SIM115
-    with opened as file:
+    with opener(path) as raw, gzip.open(raw, "rb") if path.lower().endswith(".gz") else raw as file:
         while True:
             try:
                 block = file.read(size)

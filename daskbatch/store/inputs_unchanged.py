@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from daskbatch.errors import MiniBatchError
 
 __all__ = ["refuse_changed"]
 
 
-def refuse_changed(paths: Sequence[str], stamps: Sequence[int]) -> None:
+def refuse_changed(paths: Sequence[str], stamps: Sequence[Any]) -> None:
     """Raise unless all files are as they were when the run was planned.
 
     Parameters
@@ -47,7 +48,7 @@ def refuse_changed(paths: Sequence[str], stamps: Sequence[int]) -> None:
         ) from None
 
 
-def _refuse(path: str, stamp: Sequence[int], found: os.stat_result) -> None:
+def _refuse(path: str, stamp: Sequence[Any], found: os.stat_result) -> None:
     for what, planned, now in zip(("size", "modification time"), stamp, (found.st_size, found.st_mtime_ns)):
         if planned not in (-1, now):
             raise MiniBatchError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from daskbatch.errors import InputError, MiniBatchError
 from daskbatch.store.inputs_csv import MISSING, decoded, header_names, multi_line_message, names_differ
-from daskbatch.store.inputs_text import open_text, record_scanner, text_is_utf8
+from daskbatch.store.inputs_text import Opener, open_file, open_text, record_scanner, text_is_utf8
 from daskbatch.store.inputs_types import USER_TYPES, arrow_type, dtype_hint, formats_of, plain_name
 from daskbatch.store.schema_json import json_schema
 from daskbatch.types import TableFormat
@@ -64,8 +64,13 @@ def sampled_places(count: int) -> list[int]:
     return [round(place * (count - 1) / (SAMPLE_FILES - 1)) for place in range(SAMPLE_FILES)]
 
 
-def sample_text(paths: Sequence[str], table: TableFormat) -> Sample:
+def sample_text(paths: Sequence[str], table: TableFormat, opener: Opener = open_file) -> Sample:
     """The schema of a CSV or JSON Lines input.
+
+    Parameters
+    ----------
+    opener
+        Opens what a path names, to read bytes.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def sample_text(paths: Sequence[str], table: TableFormat) -> Sample:
     heads = []
     for path in paths:
         try:
-            heads.append(_head(path, table))
+            heads.append(_head(path, table, opener))
         except MiniBatchError as error:
             raise InputError(str(error)) from error
         except OSError as error:
@@ -119,14 +124,14 @@ def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: st
     return tuple(types.items())
 
 
-def _head(path: str, table: TableFormat) -> _Head:
+def _head(path: str, table: TableFormat, opener: Opener) -> _Head:
     """Read the head of a file: `SAMPLE_BYTES` of it, and one record at least."""
     from daskbatch.store.scan import quoted_newline
 
     is_csv = table.format == "csv"
     wanted = 2 if is_csv and table.header else 1
     scanner = record_scanner(table)
-    blocks, text = open_text(path, table), bytearray()
+    blocks, text = open_text(path, table, opener), bytearray()
     first, ends, records = -1, [0, 0], 0
     block = b"-"
     while block and (len(text) < SAMPLE_BYTES or records < wanted):

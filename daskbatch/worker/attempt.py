@@ -9,16 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskbatch.errors import MiniBatchError, MultiLineText, ResultError, SchemaError
 from daskbatch.failpoints import failpoint
+from daskbatch.store.copy_names import CopyNames
 from daskbatch.store.formats import Payload, format_result
 from daskbatch.store.inputs_unchanged import refuse_changed
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, TableFormat
 from daskbatch.worker.entry import user_traceback
+from daskbatch.worker.origins import Origins
 from daskbatch.worker.script import Context, Script
 from daskbatch.worker.wire import READ, RUN
+
+if TYPE_CHECKING:
+    from daskbatch.remote.copies import Copies, Copy
 
 __all__ = ["Answer", "Attempts", "failure_of", "parts_of"]
 
@@ -54,6 +59,12 @@ class Attempts:
         Of the result; see `format_result`.
     enter : callable
         Told each phase that begins, with file, index and items: deadlines hang on it.
+    origins : Origins, optional
+        Tells where mini-batches come from.
+    names : CopyNames, optional
+        Tells which objects the paths stand for, where they are those of copies.
+    copies : Copies, optional
+        Makes the copies, where nobody else has: in the same process.
     """
 
     def __init__(
@@ -63,16 +74,23 @@ class Attempts:
         suffix: str,
         action: str,
         enter: Callable[..., None] = lambda *_: None,
+        origins: Origins | None = None,
+        names: CopyNames | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self._script = script
         self._suffix = suffix
         self._action = action
         self._enter = enter
+        self._origins = origins or Origins()
+        self._names = names or CopyNames()
+        self._copies = copies
+        self._copy: Copy | None = None
         self.reader: Any = None
         if table is not None:
             from daskbatch.store import inputs
 
-            self.reader = inputs.TableReader(table)
+            self.reader = inputs.TableReader(table, self._names)
             self._to_frame = inputs.to_frame
 
     def read(self, batch: MiniBatch) -> Any:
@@ -87,6 +105,8 @@ class Attempts:
         OSError
             Where a file has vanished or cannot be read.
         """
+        if self._copies is not None:
+            batch = self._copied(self._copies, batch)
         if self.reader is None:
             paths = batch.paths
             # A network disk that does not answer hangs here: the deadline for reading ends that.
@@ -101,20 +121,37 @@ class Attempts:
         """Let go of the file that is open. A runner need not: it ends."""
         if self.reader is not None:
             self.reader.close()
+        if self._copies is not None:
+            self._copies.close()
+
+    def _copied(self, copies: Copies, batch: MiniBatch) -> MiniBatch:
+        """The mini-batch with copies, which live until the next one's are made."""
+        before, self._copy = self._copy, copies.make(batch)
+        if before is not None:
+            copies.drop(before)
+        return self._copy.batch
 
     def run(self, batch: MiniBatch, value: Any, retry_count: int = 0) -> Any:
         """Call the user's ``run()``."""
         if not self._script.takes_context:
             return self._script.run(value, None)
         lower_bound = batch.row if batch.row >= 0 else None
-        return self._script.run(value, Context(batch.name, {}, None, retry_count, lower_bound))
+        keys = self._origins.key_values(self._names.of(batch.paths[0]) if batch.paths else "")
+        dataset = self._origins.dataset(batch)
+        return self._script.run(value, Context(batch.name, keys, dataset, retry_count, lower_bound))
 
     def format(self, result: Any) -> Payload:
         """Turn what ``run()`` returned into bytes."""
         return format_result(result, self._suffix, self._action)
 
     def attempt(self, batch: MiniBatch, retry_count: int) -> Answer:
-        """Try a mini-batch; an error becomes an answer."""
+        """Try a mini-batch; an error becomes an answer.
+
+        Raises
+        ------
+        StorageError
+            Where copies are made here, and the store does not answer, or refuses.
+        """
         items, phase = UNKNOWN_ITEMS, "read"
         try:
             failpoint("read.before")
@@ -131,7 +168,9 @@ class Attempts:
             payload = self.format(result)
             return Answer(items, payload, None, time.perf_counter() - began)
         except Exception as error:
-            failure = failure_of(error, phase)
+            if self._copies is not None and phase == "read" and self._copies.stops(error):
+                raise
+            failure = failure_of(error, phase, self._names)
             if isinstance(error, MiniBatchError) and error.items is not None:
                 items = error.items
             # Nothing after this place of a stream can be read either: the rest of it fails as one.
@@ -140,13 +179,14 @@ class Attempts:
             return Answer(items, failure=failure, ended=failure["rest"])
 
 
-def failure_of(error: Exception, phase: str) -> dict[str, Any]:
-    """An error as the engine is told of it."""
+def failure_of(error: Exception, phase: str, names: CopyNames | None = None) -> dict[str, Any]:
+    """An error as the engine is told of it, with the objects' names in the place of their copies'."""
+    within = (names or CopyNames()).within
     return {
         "phase": phase,
         "error": type(error).__name__,
-        "message": _message(error),
-        "traceback": user_traceback(error),
+        "message": within(_message(error)),
+        "traceback": within(user_traceback(error)),
         "retry": not isinstance(error, _NOT_RETRIED),
     }
 

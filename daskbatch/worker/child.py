@@ -21,10 +21,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.failpoints import failpoint
+from daskbatch.store.copy_names import CopyNames
 from daskbatch.types import MiniBatch
 from daskbatch.worker import entry, script, shim, wire
 from daskbatch.worker.attempt import Attempts, failure_of, parts_of
 from daskbatch.worker.interpreter import refuse_missing
+from daskbatch.worker.origins import Origins
 from daskbatch.worker.shim_names import IN_RUNNERS
 from daskbatch.worker.supervisor import become_subreaper, supervise
 
@@ -138,7 +140,9 @@ class _Runner:
                 setup["script"], setup["arguments"], setup["source_directory"], setup["script_digest"]
             )
         table = None if setup["table"] is None else wire.table_format(setup["table"])
-        self.attempts = Attempts(self.script, table, setup["suffix"], setup["action"], self.page.enter)
+        origins = Origins(**setup.get("origins", {}))
+        names = CopyNames(*setup.get("copies", ()))
+        self.attempts = Attempts(self.script, table, setup["suffix"], setup["action"], self.page.enter, origins, names)
         self.script.init()
 
     def _answer(self, message: bytes, blob: bytes) -> None:

@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.errors import NotFound, UsageError
 from daskbatch.layout import WORKSPACE_FOLDER, WORKSPACE_VARIABLE
 from daskbatch.nearest import nearest
+from daskbatch.worker.model_pins import pinned, submitted
 
-__all__ = ["DOCUMENT", "FILES", "find_model", "get_model_path", "model_folder", "model_versions", "models_folder"]
+__all__ = [
+    "DOCUMENT",
+    "FILES",
+    "find_model",
+    "get_model_path",
+    "latest_versions",
+    "model_folder",
+    "model_variables",
+    "model_versions",
+    "models_folder",
+]
 
 DOCUMENT = "model.json"
 """Written last: a version without it is being registered, or was deleted."""
@@ -27,7 +39,7 @@ def get_model_path(model_name: str, version: int | None = None, root: str | None
     ----------
     model_name : str
     version : int, optional
-        By default the latest.
+        By default the latest; in a run the one that it uses from its beginning to its end.
     root : str, optional
         Root of the workspace; by default what the environment variable DASKBATCH_WORKSPACE says.
 
@@ -48,8 +60,39 @@ def get_model_path(model_name: str, version: int | None = None, root: str | None
     return os.path.join(model_folder(root, model_name, document["version"]), FILES, document["path"])
 
 
+def model_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """``AZUREML_MODEL_DIR`` for an entry script: the folder with the files of the one model, of the run's version.
+
+    Where the workspace has none or several it is the folder of all models, as in Azure. Nothing without a workspace.
+
+    Parameters
+    ----------
+    environment : mapping
+        The script's variables, which name the workspace.
+
+    Notes
+    -----
+    Whether the script looks at it nobody sees: the model counts as used by the run.
+    """
+    root = environment.get(WORKSPACE_VARIABLE)
+    if not root:
+        return {}
+    known = list(submitted(environment, root)) or list(latest_versions(root))
+    versions = model_versions(root, known[0]) if len(known) == 1 else []
+    if not versions:
+        return {"AZUREML_MODEL_DIR": models_folder(root)}
+    version = pinned(environment, root, known[0], versions[-1])
+    return {"AZUREML_MODEL_DIR": os.path.join(model_folder(root, known[0], version), FILES)}
+
+
+def latest_versions(root: str) -> dict[str, int]:
+    """Return the latest version of each model of a workspace."""
+    known = ((name, model_versions(root, name)) for name in _entries(models_folder(root)))
+    return {name: versions[-1] for name, versions in known if versions}
+
+
 def find_model(root: str, name: str, version: object = None) -> dict[str, Any]:
-    """Return the document of a model's version, by default of the latest.
+    """Return the document of a model's version, by default of the latest or, in a run, of the one that it uses.
 
     Raises
     ------
@@ -59,17 +102,17 @@ def find_model(root: str, name: str, version: object = None) -> dict[str, Any]:
     """
     known = model_versions(root, name)
     if not known:
-        others = [other for other in _entries(models_folder(root)) if model_versions(root, other)]
+        others = list(latest_versions(root))
         listed = ", ".join(sorted(others)[:20]) or "none"
         raise NotFound(
             f"There is no model {name!r} in the workspace {root!r}.{nearest(str(name), others)} Registered are:"
             f" {listed}."
         )
-    number = known[-1] if version is None else _number(version)
+    number = pinned(os.environ, root, name, known[-1]) if version is None else _number(version)
     if number not in known:
         raise NotFound(
-            f"The model {name!r} has no version {version!r} in the workspace {root!r}. There are:"
-            f" {', '.join(map(str, known[-20:]))}."
+            f"The model {name!r} has no version {number if version is None else version!r} in the workspace {root!r}."
+            f" There are: {', '.join(map(str, known[-20:]))}."
         )
     path = os.path.join(model_folder(root, name, number), DOCUMENT)
     try:

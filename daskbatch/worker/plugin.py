@@ -12,20 +12,28 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
+from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.store.refusal import refusal
 from daskbatch.store.segments import SegmentWriter
+from daskbatch.worker import wire
 from daskbatch.worker.gpus import visible_gpus
+from daskbatch.worker.models import model_variables
+from daskbatch.worker.prefix import filled
 from daskbatch.worker.runner import Launch
 from daskbatch.worker.scratch import Scratch
 from daskbatch.worker.slot import Slot
+from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
+
+if TYPE_CHECKING:
+    from daskbatch.worker.ahead import Ahead
 
 __all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
@@ -51,12 +59,22 @@ class PluginSettings:
     """Bytes a slot's tree may use; None: the node's memory / slots."""
     pickled: bytes | None
     """The user's object by cloudpickle; loaded in runners alone."""
+    script_output: str
+    """Folder that the script is told to write to."""
     python: str | None
     """Interpreter of the runners; None: the worker's own."""
+    prefix: tuple[str, ...]
+    """Command that starts it; see `daskbatch.worker.prefix`."""
+    folders: tuple[str, ...]
+    """What of the filesystem the runners need; known where there is a `prefix`."""
     logging_level: str
     folder: str
     """Working directory of the client: relative paths in a script's arguments mean it. Where a node does not have it,
     runners work in a scratch folder."""
+    copies: str
+    """Such as ``"s3://"``, where the input lies in a store: mini-batches get local copies. Empty: it does not."""
+    storage: tuple[tuple[str, str | bool], ...]
+    """How that store is reached; credentials are those of the worker."""
     lease: float
     """Seconds without a sign of the engine after which the worker gives up."""
 
@@ -124,23 +142,29 @@ class RunPlugin(WorkerPlugin):
         entry_script = {
             "log_file": paths["entry_script_log"],
             "log_dir": str(logs / "user"),
-            "output_dir": settings.output,
+            "output_dir": settings.script_output,
             "working_dir": scratch.working(process),
             "agent_name": f"{node}/{process}",
             "logging_level": settings.logging_level,
         }
-        environment = {**os.environ, "AZUREML_BI_OUTPUT_PATH": settings.output, **settings.environment}
+        own = {**settings.environment, MODELS_USED_VARIABLE: os.path.join(settings.state, "models")}
+        environment = {**model_variables(own), **os.environ}
+        environment |= step_variables(settings.output, settings.environment)
+        environment |= {"AZUREML_BI_OUTPUT_PATH": settings.script_output, **own}
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = scratch.package_root or str(_PACKAGE.parent)
+        copies = os.path.join(scratch.path, "copies", process)
         launch = Launch(
             python=settings.python or sys.executable,
+            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path)),
             package_root=root,
             setup={
                 **settings.setup,
                 "package_root": root,
                 "entry_script": entry_script,
                 "pickled": scratch.pickle,
+                "copies": [copies, settings.copies] if settings.copies else [],
             },
             environment=environment,
             folder=settings.folder if os.path.isdir(settings.folder) else scratch.working(process),
@@ -151,7 +175,17 @@ class RunPlugin(WorkerPlugin):
             memory_limit=settings.memory_limit or _node_memory() // max(1, slots_on_node),
         )
         writer = SegmentWriter(Path(settings.state, "segments"), f"{node}-{os.getpid()}-{self.name}-{process}")
-        return Slot(node, process, launch, writer, self._tell)
+        return Slot(node, process, launch, writer, self._tell, self._ahead(copies) if settings.copies else None)
+
+    def _ahead(self, folder: str) -> Ahead:
+        """Makes copies of mini-batches for a slot."""
+        from daskbatch.remote.copies import Copies
+        from daskbatch.remote.retrying import Limit
+        from daskbatch.worker.ahead import Ahead
+
+        settings = self._settings
+        table = None if settings.setup["table"] is None else wire.table_format(settings.setup["table"])
+        return Ahead(Copies(folder, table, settings.storage, Limit(tries=1000, seconds=settings.timeouts["read"])))
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._worker.log_event(self._topic, message)

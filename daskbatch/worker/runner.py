@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,8 @@ class Launch:
     """Bytes of the whole tree."""
     scratch: str = ""
     """Folder that goes with the worker, should it be killed. Empty: none."""
+    prefix: Sequence[str] = ()
+    """Command that starts the interpreter, and may stay its parent."""
     log_limit: int = 256 * 2**20
     """Bytes after which a log file starts anew."""
 
@@ -124,6 +126,7 @@ class Runner:
         config = {
             **theirs,
             "parent": os.getpid(),
+            "direct": not launch.prefix,
             "timeouts": dict(launch.timeouts),
             "memory_limit": launch.memory_limit,
             "scratch": launch.scratch,
@@ -132,7 +135,7 @@ class Runner:
         boot = _BOOT.format(root=launch.package_root)
         with open(launch.stdout, "ab") as out, open(launch.stderr, "ab") as err:
             return subprocess.Popen(
-                [launch.python, "-c", boot, json.dumps(config)],
+                [*launch.prefix, launch.python, "-c", boot, json.dumps(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -154,5 +154,5 @@ def resolve(module: str, name: str, homes: Mapping[str, str]) -> Any:
 def _unknown(module: str, name: str) -> str:
     inside = [other.rpartition(".")[2] for other in MODULES if other.rpartition(".")[0] == module]
     meant = nearest(name, MODULES[module]) or nearest(name, inside)
-    listed = ", ".join(sorted({*MODULES[module], *inside})) or "nothing"
+    listed = ", ".join(sorted(one for one in {*MODULES[module], *inside} if one[0] != "_")) or "nothing"
     return f"daskbatch's stand-in for {module} has no {name!r}.{meant} It has: {listed}."

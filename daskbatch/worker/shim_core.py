@@ -10,12 +10,18 @@ import os
 from typing import Any
 
 from daskbatch import __version__ as VERSION  # noqa: N812 - its name in azureml.core
-from daskbatch.layout import WORKSPACE_VARIABLE
+from daskbatch.layout import (
+    EXPERIMENT_VARIABLE,
+    ROOT_RUN_VARIABLE,
+    RUN_VARIABLE,
+    SIDE_INPUT_VARIABLE,
+    WORKSPACE_VARIABLE,
+)
 from daskbatch.worker.entry import EntryScript
 from daskbatch.worker.models import get_model_path
 from daskbatch.worker.shim import resolve
 
-__all__ = ["DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "VERSION", "Model", "Run"]
+__all__ = ["DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "VERSION", "Model", "Run", "_OfflineRun"]
 
 DEFAULT_CPU_IMAGE = "default-cpu-image"
 """Of a container, which there is none of here: `Environment.docker` ignores it, and says so."""
@@ -52,22 +58,40 @@ class Run:
 
     def __init__(self, run_id: str) -> None:
         self.id = run_id
-        """Of the process, such as ``"node-7/process003"``."""
+        """Of the step's run; outside of a pipeline of the process, such as ``"node-7/process003"``."""
 
     @classmethod
     def get_context(cls, allow_offline: bool = True) -> Run:  # noqa: ARG003 - scripts give it
         """Return the run; there is always one."""
-        return cls(EntryScript().agent_name)
+        return cls(os.environ.get(RUN_VARIABLE) or EntryScript().agent_name)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"the run of an entry script has no {name!r} here. It has experiment, get_context, id, log, log_list,"
-            " log_row and log_table. Arguments and side inputs are in sys.argv, folders in EntryScript()."
+            f"the run of an entry script has no {name!r} here. It has experiment, flush, get_context, get_details,"
+            " id, input_datasets, log, log_image, log_list, log_row, log_table, parent and tag. Arguments are in"
+            " sys.argv, folders in EntryScript()."
         )
 
     @property
+    def input_datasets(self) -> dict[str, str]:
+        """Paths of the step's side inputs of files, by name."""
+        start = len(SIDE_INPUT_VARIABLE)
+        found = {name[start:]: path for name, path in os.environ.items() if name.startswith(SIDE_INPUT_VARIABLE)}
+        return _Paths(found)
+
+    @property
+    def parent(self) -> Run:
+        """The pipeline's run; outside of a pipeline the same. What it logs goes to the script's log too."""
+        root = os.environ.get(ROOT_RUN_VARIABLE)
+        return self if root in (None, "", self.id) else Run(str(root))
+
+    def get_details(self) -> dict[str, Any]:
+        """What is known of it: ``runId``, ``status``, ``inputDatasets``."""
+        return {"runId": self.id, "status": "Running", "inputDatasets": dict(self.input_datasets)}
+
+    @property
     def experiment(self) -> _Experiment:
-        """Leads to the workspace."""
+        """Its name, and the way to the workspace."""
         return _Experiment()
 
     def log(self, name: str, value: Any, description: str = "", step: Any = None) -> None:
@@ -87,8 +111,36 @@ class Run:
         """Write a table to the script's log."""
         self.log(name, value)
 
+    def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
+        """Write where an image is to the script's log; a plot is not kept: scripts save it where they like."""
+        self.log(name, path if plot is None else plot)
+
+    def tag(self, key: str, value: Any = None) -> None:
+        """Write a tag to the script's log."""
+        self.log(key, value)
+
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Nothing is left to be written: each line of the log is, as soon as it is logged."""
+
+
+class _Paths(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        raise KeyError(
+            f"the step has no side input {name!r} of files; it has: {', '.join(self) or 'none'}. What is in inputs"
+            " comes to run(), a mini-batch at a time."
+        )
+
+
+class _OfflineRun:
+    """What ``Run.get_context()`` gives outside of a run in Azure. Nothing is one here."""
+
 
 class _Experiment:
+    @property
+    def name(self) -> str:
+        """Of the experiment; empty outside of a pipeline."""
+        return os.environ.get(EXPERIMENT_VARIABLE, "")
+
     @property
     def workspace(self) -> Any:
         """The workspace of the step, where the interpreter can import `daskbatch.Workspace`."""

@@ -14,37 +14,61 @@ __all__ = ["IN_RUNNERS", "MODULES"]
 
 _DATASETS = ("DataType", "Dataset", "FileDataset", "TabularDataset")
 _STEPS = ("ParallelRunConfig", "ParallelRunStep")
+_ERRORS = {
+    *("ActivityFailedException", "AuthenticationException", "AzureMLException", "DatasetExecutionError"),
+    *("DatasetValidationError", "ExperimentExecutionException", "ModelNotFoundException"),
+    *("ModelPathNotFoundException", "ProjectSystemException", "RunConfigurationException", "RunEnvironmentException"),
+    *("ServiceException", "SnapshotException", "TrainingException", "UserErrorException", "WebserviceException"),
+    "WorkspaceException",
+}
+_OF_DATASETS = {"DatasetExecutionError", "DatasetValidationError"}
+_AUTHENTICATION = (
+    *("AbstractAuthentication", "AzureCliAuthentication", "InteractiveLoginAuthentication", "MsiAuthentication"),
+    *("ServicePrincipalAuthentication", "TokenAuthentication"),
+)
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "azureml": (),
+    "azureml._common": (),
+    "azureml._common.exceptions": ("AzureMLException",),
     "azureml.contrib": (),
     "azureml.contrib.pipeline": (),
     "azureml.contrib.pipeline.steps": _STEPS,
     "azureml.core": (
-        *("ComputeTarget", "Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "VERSION", "Workspace"),
+        *("ComputeTarget", "Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "RunConfiguration"),
+        *("VERSION", "Workspace"),
     ),
+    "azureml.core.authentication": _AUTHENTICATION,
     "azureml.core.compute": ("AmlCompute", "ComputeTarget"),
     "azureml.core.compute_target": ("ComputeTargetException",),
     "azureml.core.conda_dependencies": ("CondaDependencies",),
     "azureml.core.dataset": ("Dataset",),
     "azureml.core.datastore": ("Datastore",),
-    "azureml.core.environment": ("CondaDependencies", "Environment"),
+    "azureml.core.environment": ("CondaDependencies", "DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "Environment"),
     "azureml.core.experiment": ("Experiment",),
     "azureml.core.model": ("Model",),
-    "azureml.core.run": ("Run",),
-    "azureml.core.runconfig": ("CondaDependencies", "DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE"),
+    "azureml.core.run": ("Run", "_OfflineRun"),
+    "azureml.core.runconfig": (
+        *("CondaDependencies", "DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "DockerConfiguration", "RunConfiguration"),
+    ),
     "azureml.core.workspace": ("Workspace",),
-    "azureml.data": ("FileDataset", "OutputFileDatasetConfig", "TabularDataset"),
+    "azureml.data": ("DataType", "FileDataset", "OutputFileDatasetConfig", "TabularDataset"),
+    "azureml.data.azure_storage_datastore": ("AzureBlobDatastore", "AzureFileDatastore"),
     "azureml.data.dataset_consumption_config": ("DatasetConsumptionConfig",),
+    "azureml.data.dataset_error_handling": tuple(sorted(_OF_DATASETS)),
     "azureml.data.dataset_factory": _DATASETS,
     "azureml.data.datapath": ("DataPath",),
     "azureml.data.dataset_type_definitions": ("PromoteHeadersBehavior",),
     "azureml.data.file_dataset": ("FileDataset",),
     "azureml.data.output_dataset_config": ("OutputFileDatasetConfig",),
     "azureml.data.tabular_dataset": ("TabularDataset",),
+    "azureml.exceptions": tuple(sorted({"ComputeTargetException", *_ERRORS} - _OF_DATASETS)),
     "azureml.pipeline": (),
-    "azureml.pipeline.core": ("Pipeline", "PipelineData", "PipelineParameter", "PipelineRun", "StepRun"),
-    "azureml.pipeline.core.graph": ("PipelineParameter",),
+    "azureml.pipeline.core": (
+        *("Pipeline", "PipelineData", "PipelineParameter", "PipelineRun", "PublishedPipeline", "StepRun"),
+        "StepSequence",
+    ),
+    "azureml.pipeline.core.graph": ("PipelineParameter", "PublishedPipeline"),
     "azureml.pipeline.core.pipeline": ("Pipeline",),
     "azureml.pipeline.core.run": ("PipelineRun", "StepRun"),
     "azureml.pipeline.steps": _STEPS,
@@ -61,5 +85,8 @@ IN_RUNNERS: Mapping[str, str] = {
     "Model": "daskbatch.worker.shim_core",
     "Run": "daskbatch.worker.shim_core",
     "VERSION": "daskbatch.worker.shim_core",
+    "_OfflineRun": "daskbatch.worker.shim_core",
+    **dict.fromkeys(_AUTHENTICATION, "daskbatch.worker.shim_authentication"),
+    **dict.fromkeys(_ERRORS, "daskbatch.worker.shim_errors"),
 }
 """Name -> module that has it, for a runner's interpreter."""

@@ -7,18 +7,23 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 from daskbatch.failpoints import failpoint
+from daskbatch.remote.errors import StorageError
 from daskbatch.store.refusal import refusal
 from daskbatch.store.segments import SegmentWriter
-from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, Record
+from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import wire
+from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
 from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import NotAFrame
+
+if TYPE_CHECKING:
+    from daskbatch.worker.ahead import Ahead, Lot
 
 __all__ = ["Slot", "describe_death"]
 
@@ -40,14 +45,25 @@ class Slot:
         Where its results go.
     tell : callable
         Takes one dict that is for the engine at once.
+    ahead : Ahead, optional
+        Makes local copies of mini-batches whose input lies in a store.
     """
 
-    def __init__(self, node: str, process: str, launch: Launch, writer: SegmentWriter, tell: Tell) -> None:
+    def __init__(
+        self,
+        node: str,
+        process: str,
+        launch: Launch,
+        writer: SegmentWriter,
+        tell: Tell,
+        ahead: Ahead | None = None,
+    ) -> None:
         self.node = node
         self.process = process
         self._launch = launch
         self._writer = writer
         self._tell = tell
+        self._ahead = ahead
         self._runner: Runner | None = None
         self._signatures: dict[int, str] = {}
         self._stopping = False
@@ -90,24 +106,68 @@ class Slot:
         if self._stopping:
             return report.as_dict(None, 0.0)
         began = time.monotonic()
-        runner = None
+        runner, sent = None, row
         try:
             runner = self._ready_runner(report)
             if runner is not None:
-                runner.send_row(row, blob)
-                if self._stopping:
-                    runner.request_stop()
-                self._collect(runner, report, News(report, task, self._tell))
+                news = News(report, task, self._tell)
+                with contextlib.closing(self._rows(row, report)) as rows:
+                    for sent in rows:
+                        runner.send_row(sent, blob)
+                        if self._stopping:
+                            runner.request_stop()
+                        self._collect(runner, report, news)
         except RunnerDied as died:
             self._runner = None
             self._account_for(died.verdict, report)
         except NotAFrame:
             verdict = self._drop_runner()
-            author = {"phase": "start"} if runner is None else _author(row, report, verdict)
+            author = {"phase": "start"} if runner is None else _author(sent, report, verdict)
             self._account_for({**verdict, **author, "reason": "garbage"}, report)
         chunk = self._writer.commit()
         failpoint("report.before")
         return report.as_dict(chunk, time.monotonic() - began)
+
+    def _rows(self, row: bytes, report: TaskReport) -> Generator[bytes, None, None]:
+        """What the runner is sent: the row as it is, or parts of it as soon as their copies are there."""
+        if self._ahead is None:
+            yield row
+            return
+        batches, budget, retries = wire.decode_row(row)
+        deadline = time.monotonic() + budget
+        try:
+            with contextlib.closing(self._ahead.row(batches)) as lots:
+                for lot in lots:
+                    for part in self._parts(lot, report):
+                        left = deadline - time.monotonic()
+                        if self._stopping or (left < 0 and report.done):
+                            report.whole = False
+                            return
+                        again = {batch.key: retries[batch.key] for batch in part if batch.key in retries}
+                        report.whole = False  # until the runner says so of this part too: it may die of it
+                        yield wire.encode_row(part, left, again)
+                        if not report.whole:
+                            return
+            report.whole = not self._stopping
+        except (OSError, StorageError) as error:
+            # What is done counts. Raised, Dask would log it with a traceback.
+            report.whole = False
+            report.refused = refusal(error) if isinstance(error, OSError) else str(error)
+
+    def _parts(self, lot: Lot, report: TaskReport) -> Iterator[list[MiniBatch]]:
+        """Mini-batches in a row that have copies. Those that have none fail in their turn."""
+        part: list[MiniBatch] = []
+        for batch, found in lot:
+            if isinstance(found, MiniBatch):
+                part.append(found)
+                continue
+            if part:
+                yield part
+                part = []
+            failure = failure_of(found, "read") | {"rest": batch.stop == OPEN_END and batch.start == 0}
+            self._fail(report, *batch.key, None if batch.stop else len(batch.paths), failure)
+        if part:
+            yield part
 
     def _ready_runner(self, report: TaskReport) -> Runner | None:
         """The slot's runner, started if there is none. None: ``init()`` failed, see the report."""
@@ -189,6 +249,8 @@ class Slot:
     def stop(self) -> None:
         """End the present row after its present mini-batch, and start no other. Any thread."""
         self._stopping = True
+        if self._ahead is not None:
+            self._ahead.stop()
         runner = self._runner
         if runner is not None:
             runner.request_stop()
@@ -196,6 +258,8 @@ class Slot:
     def kill(self) -> None:
         """Kill the runner's whole tree. Any thread."""
         self._stopping = True
+        if self._ahead is not None:
+            self._ahead.stop()
         runner = self._runner
         if runner is not None:
             runner.kill()
@@ -210,6 +274,8 @@ class Slot:
         if self._runner is not None:
             self._runner.wait()
             self._runner = None
+        if self._ahead is not None:
+            self._ahead.close()
         self._writer.close()
 
 
@@ -223,10 +289,11 @@ def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str
     """
     batches, last = list(wire.decode_row(row)[0]), report.last
     if batches[0].stop == OPEN_END:  # where a stream ends is not known: its next mini-batch may not exist
-        following = batches[0].key if last is None else (last[0], last[1] + 1)
+        following = batches[0].key if last is None or last[0] != batches[0].file else (last[0], last[1] + 1)
         in_it = verdict["phase"] in ("read", "run") and following == (verdict["file"], verdict["index"])
         return {} if in_it else {"phase": "idle"}
-    position = 0 if last is None else [batch.key for batch in batches].index(last) + 1
+    keys = [batch.key for batch in batches]
+    position = keys.index(last) + 1 if last in keys else 0
     if position == len(batches):
         return {"phase": "idle"}
     file, index = batches[position].key

@@ -52,9 +52,10 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
         Process id of the lower half.
     page : Page
     config : mapping
-        ``life`` and ``verdict`` (file descriptors), ``parent`` (process id of the worker), ``timeouts`` (phase
-        name to seconds), ``memory_limit`` (bytes or None), ``log_limit`` (bytes), ``scratch`` (folder that goes with
-        the worker, or empty).
+        ``life`` and ``verdict`` (file descriptors), ``parent`` (process id of the worker), ``direct`` (whether it
+        is this process's parent, or a command between them is), ``timeouts`` (phase name to seconds),
+        ``memory_limit`` (bytes or None), ``log_limit`` (bytes), ``scratch`` (folder that goes with the worker, or
+        empty).
     stack_fd : int
         Where the runner's fault handler writes stacks.
     """
@@ -77,16 +78,29 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     }
     with contextlib.suppress(OSError):  # the worker may be gone; then nobody needs to know
         os.write(config["verdict"], json.dumps(verdict).encode())
-    if config["scratch"] and _is_orphan(config["parent"], _ORPHAN_PATIENCE if reason == "orphaned" else 0.0):
+    if config["scratch"] and _is_orphan(config, _ORPHAN_PATIENCE if reason == "orphaned" else 0.0):
         import shutil
 
         shutil.rmtree(config["scratch"], ignore_errors=True)  # the worker's other supervisors do the same
 
 
-def _is_orphan(parent: int, patience: float) -> bool:
+def _has_parent(config: Mapping[str, Any]) -> bool:
+    """Whether the worker is there."""
+    if config["direct"]:
+        return bool(os.getppid() == config["parent"])
+    try:
+        os.kill(config["parent"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _is_orphan(config: Mapping[str, Any], patience: float) -> bool:
     """Whether the worker is gone, or goes within `patience` seconds."""
     give_up = time.monotonic() + patience
-    while os.getppid() == parent:
+    while _has_parent(config):
         if time.monotonic() >= give_up:
             return False
         time.sleep(0.01)
@@ -120,7 +134,7 @@ def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dic
             return "exit", {}
         if config["life"] in ready:
             return ("asked" if os.read(config["life"], 1) else "orphaned"), {}
-        if parent in ready or os.getppid() != config["parent"]:
+        if parent in ready or not _has_parent(config):
             return "orphaned", {}
         if _overdue(page, state, timeouts):
             return "timeout", {"timeout": timeouts[state.phase]}

@@ -18,6 +18,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import daskbatch
+from daskbatch import ComputeTarget
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot import a test
 
@@ -106,6 +107,41 @@ def test_a_dataset_is_the_same_input(client: Client, frame: pd.DataFrame, tmp_pa
     dataset = daskbatch.TabularDataset.from_dask(dd.from_pandas(frame, npartitions=3))
     run = daskbatch.run(Double, dataset, output=tmp_path / "out", client=client, progress=False)
     pd.testing.assert_frame_equal(run.to_pandas().drop(columns="rows"), expected(frame), check_dtype=False)
+
+
+def test_what_is_persisted_on_another_cluster(client: Client, frame: pd.DataFrame, tmp_path: Path) -> None:
+    # Given a dataframe whose partitions are on a cluster, and a step of its own
+    ddf = client.persist(dd.from_pandas(frame, npartitions=2)).assign(more=1)
+    # When a run is to have another cluster, then it ends at once and tells of the first one
+    with pytest.raises(
+        daskbatch.UsageError, match=f"{client.scheduler.address}, and the run is on another one"
+    ) as told:
+        daskbatch.run(Double, ddf, output=tmp_path / "out", process_count_per_node=1, progress=False)
+    assert "client=" in str(told.value)
+    # so does a pipeline, when it is made
+    ws = daskbatch.Workspace.create("w", tmp_path / "ws")
+    (tmp_path / "score.py").write_text("def run(mini_batch):\n    return mini_batch\n")
+    here = ComputeTarget.register(ws, "here", scheduler=client.scheduler.address)
+
+    def pipeline(target: Any) -> daskbatch.Pipeline:
+        config = daskbatch.ParallelRunConfig(
+            daskbatch.Environment("e"), tmp_path / "score.py", -1, "append_row", target, 1
+        )
+        dataset = daskbatch.TabularDataset.from_dask(ddf)
+        return daskbatch.Pipeline(ws, [daskbatch.ParallelRunStep("one", config, [dataset])])
+
+    with pytest.raises(daskbatch.UsageError, match="The step 'one': The dataframe is persisted on the cluster"):
+        pipeline("local")
+    # With that cluster all is well, by its address too
+    assert pipeline(here).live_inputs
+    for where in ({"client": client}, {"scheduler": client.scheduler.address}):
+        run = daskbatch.run(Double, ddf, output=tmp_path / "out", fresh=True, progress=False, **where)
+        assert run.summary["items"]["succeeded"] == ROWS
+    # and what is gone is told, and not waited for
+    with Client(client.scheduler.address, set_as_default=False) as other:
+        lost = other.persist(dd.from_pandas(frame, npartitions=1))
+    with pytest.raises(daskbatch.UsageError, match="whose Client is closed: its data is gone"):
+        daskbatch.run(Double, lost, output=tmp_path / "lost", client=client, progress=False)
 
 
 def test_retries_work_on_partitions_too(client: Client, frame: pd.DataFrame, tmp_path: Path) -> None:

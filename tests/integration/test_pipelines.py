@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def coordinator_of(run: PipelineRun) -> psutil.Process:
         while (run.folder / f"coordinator-{number + 1}.json").exists():
             number += 1
         beat = read_heartbeat(run.folder / f"coordinator-{number}.json")
-        if beat is not None and not found:
+        if beat is not None and beat["beat"] and not found:
             found.append(psutil.Process(beat["pid"]))
         return bool(found)
 
@@ -250,6 +251,8 @@ def test_a_step_that_fails_ends_the_run(house: House, tmp_path: Path) -> None:
     details = run.get_details()
     assert details["status"] == "Failed"
     assert details["error"]["message"].startswith("The step 'one' failed: ")
+    log = (run.folder / "coordinator.log").read_text()
+    assert "The step two was not begun: it needs one, which did not complete." in log
     assert "bad weather" in details["steps"][0]["error"]["message"]
     assert house.calls("two") == []
     # Mended, it goes on
@@ -370,3 +373,96 @@ def test_a_dataframe_of_this_program(house: House) -> None:
     run = house.experiment.submit(Pipeline(house.ws, [step]))
     run.wait_for_completion(timeout_seconds=PATIENCE)
     assert house.result(run) == "result,twice\na,aa\nb,bb\n"
+
+
+def test_what_a_script_writes_is_in_the_steps_output_at_once(house: House, tmp_path: Path) -> None:
+    house.script.write_text(
+        """
+import os, time
+from azureml.core import Run
+from azureml_user.parallel_run import EntryScript
+
+def run(mini_batch):
+    labels = open(Run.get_context().input_datasets["labels"]).read()
+    with open(os.path.join(EntryScript().output_dir, "own.txt"), "w") as file:
+        file.write(labels)
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+    return mini_batch
+"""
+    )
+    (tmp_path / "labels.txt").write_text("zero one")
+    labels = Dataset.File.from_files(str(tmp_path / "labels.txt")).as_named_input("labels").as_mount()
+    gate = tmp_path / "gate"
+    step = house.step(side_inputs=[labels], environment_variables={"GATE": str(gate)})
+    run = house.experiment.submit(Pipeline(house.ws, [step]))
+    port = run.find_step_run("score")[0].get_output_data("score")
+    own = Path(port.datastore.local_path(port.path_on_datastore), "own.txt")
+    wait_for(lambda: own.exists() and own.read_text() == "zero one", "what the script writes")
+    gate.touch()
+    run.wait_for_completion(timeout_seconds=PATIENCE)
+    assert sorted(path.name for path in own.parent.iterdir()) == ["own.txt", "scores.csv"]
+    assert not (run.folder / "steps" / "score" / "own.txt").exists()
+
+
+def test_code_that_is_edited_after_the_submission_is_for_the_next(house: House, tmp_path: Path) -> None:
+    code, gate = tmp_path / "code", tmp_path / "gate"
+    code.mkdir()
+    (code / "second.py").write_text(
+        "import os\nword = open(os.path.join(os.path.dirname(__file__), 'word')).read()\n"
+        "def run(mini_batch):\n    return [word] * len(mini_batch)\n"
+    )
+    (code / "word").write_text("first")
+
+    def pipeline() -> Pipeline:
+        second = house.step("two", [house.data], entry_script="second.py", source_directory=str(code))
+        second.run_after(house.step("one", arguments=["--gate", str(gate)]))
+        return Pipeline(house.ws, [second])
+
+    runs = [house.experiment.submit(pipeline())]
+    (code / "word").write_text("later")
+    gate.touch()
+    for content, reused in (("later", False), ("first", True)):
+        runs[-1].wait_for_completion(timeout_seconds=PATIENCE)
+        (code / "word").write_text(content)
+        runs.append(house.experiment.submit(pipeline()))
+        runs[-1].wait_for_completion(timeout_seconds=PATIENCE)
+        assert runs[-1].find_step_run("two")[0].is_reused is reused
+    assert [set(house.result(run, "two").split()[1:]) for run in runs] == [{"first"}, {"later"}, {"first"}]
+
+
+def test_a_published_pipeline_is_submitted_by_another_program(house: House) -> None:
+    published = Pipeline(house.ws, [house.step(arguments=["--add", PipelineParameter("add", "a")])]).publish("digits")
+    program = (
+        "from daskbatch import *; ws = Workspace.from_config();"
+        f" one = PublishedPipeline.get(ws, {published.id!r});"
+        " print(one.submit(ws, 'exp', pipeline_parameters={'add': 'b'}).wait_for_completion(),"
+        " Experiment(ws, 'exp').submit(one).wait_for_completion())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=house.ws.root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "Completed Completed\n", done.stderr
+    later, first = house.experiment.get_runs()
+    assert [house.result(run) for run in (first, later)] == [
+        NAMES.replace("\n", f"{x}\n").replace(f"t{x}", "t") for x in "ba"
+    ]
+
+
+def test_what_an_environment_asks_for_is_said_once(house: House) -> None:
+    env = Environment("asks")
+    env.python.conda_dependencies.add_pip_package("no-such-package-here")
+    one = house.step("one", environment=env)
+    two = house.step("two", [house.data], environment=env)
+    two.run_after(one)
+    pipeline = Pipeline(house.ws, [one, two])
+    with pytest.warns(UserWarning, match="no-such-package-here is asked for") as said:
+        first = house.experiment.submit(pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = house.experiment.submit(pipeline)
+    assert len({str(one.message) for one in said}) == len(said)
+    for run in (first, second):
+        run.wait_for_completion(timeout_seconds=PATIENCE)
+        assert run.get_details()["warnings"] == [str(one.message) for one in said]
+    assert (first.folder / "coordinator.log").read_text().count("no-such-package-here is asked for") == 1

@@ -232,6 +232,6 @@ def test_the_tutorial_runs_unchanged(place: Path) -> None:
     assert second["rows"] == [[one, int(digits["digit"].iloc[0])]]
     assert (second["metrics"]["mini_batches_total"], second["metrics"]["items_succeeded"]) == (1, 1)
     # What was shown, and what was said of things that Azure alone has, of lines of the tutorial
-    assert "predict-digits-mnist  Completed   1 of 1 mini-batch" in done.stdout
+    assert "predict-digits-mnist  ✓ Completed    1 of 1 mini-batch" in done.stdout
     assert "IgnoredWarning: Environment.docker: base_image" in done.stderr
     assert re.search(r"tutorial\.py:\d+: UserWarning: environment 'batch_environment': azureml-core: ", done.stderr)

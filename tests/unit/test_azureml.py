@@ -37,6 +37,34 @@ def test_every_name_of_the_table_is_there() -> None:
     assert done.stderr.endswith("|a: 1\n")
 
 
+def test_all_kinds_of_runs_are_runs(tmp_path: Path) -> None:
+    done = python(
+        "-c",
+        "import daskbatch.azureml\n"
+        "from azureml.core import Run\n"
+        "from azureml.pipeline.core import PipelineRun, StepRun\n"
+        "kinds = [kind.__new__(kind) for kind in (PipelineRun, StepRun)]\n"
+        "print([isinstance(one, Run) for one in (*kinds, Run.get_context(), 'run')])\n",
+    )
+    assert (done.stdout, done.stderr) == ("[True, True, True, False]\n", "")
+
+
+def test_what_other_steps_take_holds_an_environment() -> None:
+    done = python(
+        "-W", "always", "-c",
+        "import daskbatch.azureml\n"
+        "from azureml.core.conda_dependencies import CondaDependencies\n"
+        "from azureml.core.runconfig import DockerConfiguration, RunConfiguration\n"
+        "packages = CondaDependencies.create(pip_packages=['numpy'])\n"
+        "config = RunConfiguration(framework='python', conda_dependencies=packages)\n"
+        "config.docker = DockerConfiguration(use_docker=True)\n"
+        "print(config.environment.python.conda_dependencies.serialize_to_string().count('numpy'))\n",
+    )  # fmt: skip
+    assert done.stdout == "1\n", done.stderr
+    for told in ("RunConfiguration: framework", "RunConfiguration: docker", "DockerConfiguration: use_docker"):
+        assert f"IgnoredWarning: {told} had a meaning in Azure alone" in done.stderr
+
+
 def test_an_unknown_name_tells_what_there_is() -> None:
     done = python("-c", "import daskbatch.azureml\nfrom azureml.core import Webservice")
     assert "daskbatch's stand-in for azureml.core has no 'Webservice'. It has: ComputeTarget, Dataset" in done.stderr
@@ -84,3 +112,28 @@ def test_the_magic_turns_it_on() -> None:
         "from azureml.core import Workspace\nprint(Workspace.__module__)"
     )
     assert python("-c", program).stdout == "daskbatch.api.workspace\n"
+
+
+def test_steps_of_a_sequence_wait_for_each_other(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def run(mini_batch):\n    return mini_batch\n")
+    (tmp_path / "data").mkdir()
+    done = python(
+        "-c",
+        "import os, daskbatch.azureml\n"
+        "from azureml.core import Dataset, Environment, Workspace\n"
+        "from azureml.data.azure_storage_datastore import AzureBlobDatastore\n"
+        "from azureml.pipeline.core import Pipeline, PipelineData, StepSequence\n"
+        "from azureml.pipeline.steps import ParallelRunConfig, ParallelRunStep\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "ws = Workspace.create('w')\n"
+        "assert isinstance(ws.get_default_datastore(), AzureBlobDatastore)\n"
+        "config = ParallelRunConfig(environment=Environment('e'), entry_script='score.py', error_threshold=0,\n"
+        "    output_action='append_row', compute_target='local', node_count=1)\n"
+        "data = Dataset.File.from_files('data', validate=False)\n"
+        "def step(name):\n"
+        "    return ParallelRunStep(name, config, inputs=[data], output=PipelineData('of_' + name))\n"
+        "steps = StepSequence(steps=[step('aaa'), [step('bbb'), step('ccc')], step('ddd')])\n"
+        "made = Pipeline(workspace=ws, steps=steps).as_document()['steps']\n"
+        "print([(one['name'], one['after']) for one in made])\n",
+    )
+    assert done.stdout == ("[('aaa', []), ('bbb', ['aaa']), ('ccc', ['aaa']), ('ddd', ['bbb', 'ccc'])]\n"), done.stderr

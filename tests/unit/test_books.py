@@ -146,6 +146,12 @@ def test_streams_do_not_share_a_row_with_others(books: Books) -> None:
     assert small in rows  # small files share a task
 
 
+def test_a_row_has_not_many_more_files_than_fit_a_message(books: Books) -> None:
+    large = [MiniBatch(number, 0, ("/in",) * 30_000) for number in range(0, 10 * 30_000, 30_000)]
+    backlog = Backlog(iter(large), len(large), True, 2.0, books)
+    assert [len(backlog.next_row(1)) for _ in range(4)] == [3, 3, 2, 1]
+
+
 def test_a_mini_batch_that_was_there_at_two_losses_runs_alone_then_spends_a_try(books: Books) -> None:
     backlog = Backlog(iter(ROW), len(ROW), True, 2.0, books)
     row = [*backlog.next_row(1), *backlog.next_row(1), *backlog.next_row(1)]

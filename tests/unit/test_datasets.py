@@ -104,7 +104,7 @@ def test_a_url_is_read_where_it_is_redirected_to(tmp_path: Path) -> None:
     (tmp_path / "ws" / "config.json").write_text(json.dumps(config))
     workspace = Workspace.from_config(tmp_path / "ws")
     dataset = Dataset.Tabular.from_delimited_files("https://host/data/*.csv")
-    with pytest.raises(UsageError, match="local path in this version"):
+    with pytest.raises(UsageError, match=r'it is no local path.*"redirect" in the config\.json'):
         dataset.to_pandas_dataframe()
     assert local_paths(dataset, workspace) == [str(tmp_path / "ws" / "copies" / "*.csv")]
     assert localised(dataset, workspace).to_pandas_dataframe()["n"].to_list() == [1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from daskbatch import CondaDependencies, Environment, IgnoredWarning
+from daskbatch import CondaDependencies, Environment, IgnoredWarning, Workspace
 from daskbatch.api import ignored
+from daskbatch.api.execution import environment_options
 from daskbatch.environments import resolve
 from daskbatch.errors import NotFound, UsageError
 
@@ -188,6 +190,16 @@ def test_what_azures_container_was_is_kept_and_said_once(tmp_path: Path) -> None
     assert image.python.conda_dependencies.pip_packages == ["pillow"]
 
 
+def test_spark_is_ignored() -> None:
+    made = Environment("env")
+    made.spark.precache_packages = False  # as Microsoft's samples do: nothing to say
+    with pytest.warns(IgnoredWarning, match=r"Environment\.spark: packages had a meaning in Azure alone"):
+        made.spark.packages = "one"
+    assert copy.deepcopy(made).spark.packages == "one"
+    with pytest.raises(AttributeError, match="Did you mean 'repositories'"):
+        made.spark.repository = []
+
+
 def _requirements(folder: Path) -> Path:
     path = folder / "requirements.txt"
     path.write_text("pillow\n")
@@ -280,6 +292,30 @@ def test_a_folder_holds_it(tmp_path: Path) -> None:
         Environment.load_from_directory(tmp_path)
 
 
+def test_values_of_variables_are_for_their_owner(tmp_path: Path) -> None:
+    ws = Workspace.create("w", tmp_path)
+    made = Environment("e")
+    for private in (False, True):
+        if private:
+            made.environment_variables = {"TOKEN": "s3cret"}
+        made.save_to_directory(tmp_path / "saved", overwrite=True)
+        version = made.register(ws).version
+        for path in (
+            tmp_path / "saved" / "azureml_environment.json",
+            ws.folder / "environments" / "e" / f"{version}.json",
+        ):
+            assert ("s3cret" in path.read_text()) is (path.stat().st_mode & 0o077 == 0) is private
+
+
+def test_values_of_variables_are_not_told() -> None:
+    for value in ("s3cr\0et", ["s3cret"], {"a": "s3cret"}):
+        made = Environment("e")
+        made.environment_variables = {"TOKEN": value}  # type: ignore[dict-item]
+        with pytest.raises(UsageError, match="TOKEN") as raised:
+            made.as_document()
+        assert "s3cr" not in str(raised.value)
+
+
 def test_a_conda_environment_of_the_user_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(NotFound, match="Known are: none"):
@@ -295,3 +331,23 @@ def test_a_conda_environment_of_the_user_is_found(tmp_path: Path, monkeypatch: p
 def test_the_document_is_what_is_resolved() -> None:
     python, notices = resolve(Environment("env").as_document())
     assert (python, notices) == (None, [])
+
+
+def test_a_command_that_starts_the_interpreter(workspace: Any, tmp_path: Path) -> None:
+    env = Environment("tf", python="python3", command_prefix=["env", "A=b c"])
+    for same in (
+        Environment.from_document(json.loads(json.dumps(env.as_document()))),
+        env.register(workspace).clone("tf"),
+        _through_files(env, tmp_path),
+    ):
+        assert (same.python.interpreter_path, same.python.command_prefix) == ("python3", ["env", "A=b c"])
+    options = environment_options(env.as_document(), None, print)
+    assert options == {"python": "python3", "command_prefix": ["env", "A=b c"], "tensorflow1": None}
+    own = Environment("own", command_prefix="nice")
+    assert environment_options(own.as_document(), None, print)["python"] is None
+    assert "command_prefix" not in Environment("plain").as_document()["python"]
+
+
+def _through_files(env: Environment, folder: Path) -> Environment:
+    env.save_to_directory(folder / "saved")
+    return Environment.load_from_directory(folder / "saved")

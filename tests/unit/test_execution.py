@@ -21,7 +21,7 @@ from daskbatch import (
     UsageError,
     Workspace,
 )
-from daskbatch.api.execution import Call, check_step, joined, output_place, step_call
+from daskbatch.api.execution import Call, check_step, output_place, step_call
 from daskbatch.api.secret_variables import given_again, with_values, without_values
 from daskbatch.api.step_results import reuse_key
 
@@ -61,7 +61,8 @@ def files(ws: Workspace, name: str = "in") -> FileDataset:
 
 
 def call(ws: Workspace, step: Mapping[str, Any], run_id: str = "run") -> Call:
-    return step_call(step, ws, output_place(step, run_id, ws), {}, {}, {"python": None})
+    place = output_place(step, run_id, ws)
+    return step_call(step, ws, None if place is None else place.local_path(), {}, {}, {"compute": "local"})
 
 
 def test_options_of_a_step(ws: Workspace) -> None:
@@ -69,7 +70,7 @@ def test_options_of_a_step(ws: Workspace) -> None:
     step = document(ws, {"size": 7}, mini_batch_size=size, environment_variables={"A": "1"})
     made = call(ws, step)
     assert made.entry == str(ws.root.parent / "score.py")
-    assert made.inputs.local_paths() == (str(ws.root.parent / "in"),)
+    assert [one.local_paths() for one in made.inputs.values()] == [(str(ws.root.parent / "in"),)]
     assert made.options == {
         "compute": "local",
         "mini_batch_size": "7",
@@ -117,18 +118,29 @@ def test_steps_that_may_be_the_same_have_one_key(ws: Workspace) -> None:
     for more in ({"mini_batch_size": 3}, {"inputs": [files(ws).skip(1)]}, {"arguments": ["--out", out, "x"]}):
         other = document(ws, **{**given, **more})
         assert reuse_key(other, call(ws, other)) != key
-    (ws.root.parent / "more" / "d").touch()
-    assert reuse_key(step, call(ws, step)) != key
+    packages = Environment("env")
+    packages.python.conda_dependencies.add_pip_package("pillow==9")
+    other = document(ws, **given, environment=packages)
+    assert reuse_key(other, call(ws, other)) != key
 
 
-def test_several_inputs_become_one(ws: Workspace) -> None:
-    made = joined([files(ws, "more"), files(ws)])
-    assert made.local_paths() == (str(ws.root.parent / "more"), str(ws.root.parent / "in"))
+def test_several_inputs_keep_their_names(ws: Workspace) -> None:
+    step = document(ws, inputs=[files(ws, "more").as_named_input("more"), files(ws).skip(1).as_named_input("some")])
+    made = call(ws, step).inputs
+    assert list(made) == ["more", "some"]
+    assert made["more"].local_paths() == (str(ws.root.parent / "more"),)
+    assert made["some"].local_paths() == (str(ws.root.parent / "in" / "b"),)
+
+
+def test_several_inputs_are_read_in_the_same_way(ws: Workspace) -> None:
     table = TabularDataset(str(ws.root.parent / "in" / "a"), "csv")
+    step = document(ws, inputs=[table, TabularDataset(str(ws.root.parent / "in" / "b"), "csv", separator=";")])
     with pytest.raises(UsageError, match="read in the same way"):
-        joined([table, TabularDataset(str(ws.root.parent / "in" / "b"), "csv", separator=";")])
-    with pytest.raises(UsageError, match="be whole"):
-        joined([files(ws).take(1), files(ws, "more")])
+        call(ws, step)
+    for name in ("a", "b"):
+        (ws.root.parent / "in" / name).write_text("x\n1\n")
+    with pytest.raises(UsageError, match="read in the same way"):
+        check_step(step, ws, {}, print)
 
 
 def test_what_is_wrong_is_known_before_the_start(ws: Workspace) -> None:

@@ -5,6 +5,7 @@ import encodings.aliases
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -56,7 +57,7 @@ def told(before: RunSpec, after: RunSpec, *, reuse: bool = True) -> list[str]:
 
 def test_every_option_is_in_a_group() -> None:
     names = {field.name for kind in (RunSpec, InputSpec) for field in fields(kind)} - {"input", "paths"}
-    assert set(GROUPS) == names | {"daskbatch", "inputs", "source_directory"}
+    assert set(GROUPS) == names | {"daskbatch", "inputs", "side_inputs", "source_directory"}
     assert set(RunOptions.__annotations__) <= set(GROUPS)
 
 
@@ -70,6 +71,12 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "dtype": ({}, {"dtype": "a=int"}, "dtype was {}, now {'a': 'int64'}"),
     "include_path": ({}, {"include_path": True}, "include_path was False, now True"),
     "partition_format": ({}, {"partition_format": "/{a}.csv"}, "partition_format was not given, now '/{a}.csv'"),
+    "partition_keys": (
+        {"partition_format": "/{a}/{b}.csv"},
+        {"partition_format": "/{a}/{b}.csv", "partition_keys": "b,a"},
+        "partition_keys was not given, now ['b', 'a']",
+    ),
+    "datasets": ({"inputs": {"a": "data"}}, {"inputs": {"b": "data"}}, "datasets was ['a'], now ['b']"),
     "output_action": ({}, {"output_action": "summary_only"}, "output_action was append_row, now summary_only"),
     "append_row_file_name": (
         {},
@@ -94,6 +101,7 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "runner_memory_limit was not given, now 16777216",
     ),
     "task_seconds": ({}, {"task_seconds": 9}, "task_seconds was 2, now 9"),
+    "storage_options": ({"inputs": "s3://b/k"}, {"inputs": "s3://b/k", "storage_options": ["region=r"]}, ""),
     "node_count": ({}, {"node_count": 2}, ""),
     "process_count_per_node": ({}, {"process_count_per_node": 2}, ""),
     "compute": ({}, {"compute": "serial"}, ""),
@@ -101,6 +109,8 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "dashboard": ({}, {"dashboard": True}, ""),
     "logging_level": ({}, {"logging_level": "DEBUG"}, ""),
     "python": ({}, {"python": sys.executable}, f"python was not given, now {sys.executable!r}"),
+    "command_prefix": ({}, {"command_prefix": "env"}, f"command_prefix was [], now [{shutil.which('env')!r}]"),
+    "script_output": ({}, {"script_output": "/own"}, "script_output was not given, now '/own'"),
     "tensorflow1": ({}, {"tensorflow1": True}, "tensorflow1 was False, now True"),
     "output": ({}, {"output": "elsewhere"}, ""),
 }
@@ -117,7 +127,8 @@ def test_a_changed_option_is_told_where_it_counts(name: str) -> None:
 
 
 def test_all_other_options_have_a_test_of_their_own() -> None:
-    others = {"daskbatch", "entry", "environment_variables", "folder", "inputs", "shutdown_timeout", "source_directory"}
+    others = {"daskbatch", "entry", "environment_variables", "folder", "inputs", "shutdown_timeout"}
+    others |= {"side_inputs", "source_directory"}
     assert set(GROUPS) == set(CHANGES) | others
 
 
@@ -135,6 +146,22 @@ def test_the_version_and_the_input_count(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (version.name, inputs.name) == ("daskbatch", "inputs")
     assert str(version).endswith(", now 9.8.7")
     assert str(inputs) == "the input has changed"
+
+
+def test_a_side_input_counts(folder: Path) -> None:
+    (folder / "labels").mkdir()
+    (folder / "labels" / "a").write_text("A")
+    made = spec(environment_variables={"AZUREML_DATAREFERENCE_labels": str(folder / "labels")})
+    before = stored(made)
+    assert differences(before, made, "input 1", reuse=False) == []
+    (folder / "labels" / "b").write_text("B")
+    (found,) = differences(before, made, "input 1", reuse=False)
+    assert str(found) == "the side input labels has changed"
+
+
+def test_where_the_versions_of_models_stand_does_not_count() -> None:
+    runs = [spec(environment_variables={"DASKBATCH_MODELS": f"/runs/{number}/run.json"}) for number in (1, 2)]
+    assert told(*runs) == []
 
 
 def test_how_the_input_is_spelled_does_not_count() -> None:
@@ -265,18 +292,37 @@ def test_a_snapshot_holds_what_counts(folder: Path) -> None:
     assert made.snapshot(str(folder / "src")) == copy
 
 
-def test_a_half_made_snapshot_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_made_snapshot_is_swept_and_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = RunFolder(folder / "out")
     made.create()
     with monkeypatch.context() as killed:
         killed.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if by SIGKILL
         with pytest.raises(KeyboardInterrupt):
             made.snapshot(str(folder / "src"))
     (half,) = made.state.glob("source-*")
     (half / "model.py").write_text("half")
     copy = made.snapshot(str(folder / "src"))
     assert (copy / "model.py").read_text() == (folder / "src" / "model.py").read_text()
+    made.sweep()
     assert list(made.state.glob("source-*")) == [copy]
+
+
+def test_a_snapshot_has_the_name_of_what_was_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = RunFolder(folder / "out")
+    made.create()
+    first = made.snapshot(str(folder / "src"))
+    copy2 = shutil.copy2
+
+    def saved_meanwhile(path: str, target: Path) -> Path:
+        Path(path).write_text("saved = 'in that moment'")
+        return copy2(path, target)
+
+    monkeypatch.setattr(shutil, "copy2", saved_meanwhile)
+    second = made.snapshot(str(folder / "src"))
+    assert (second / "model.py").read_text() == "saved = 'in that moment'"
+    assert second != first
+    assert second.name == f"source-{source_digest(str(second), 'out')[:16]}"
 
 
 # Environment variables

@@ -192,7 +192,7 @@ def test_a_job_is_the_options_of_a_run(folder: Path) -> None:
     assert made == {
         "entry": "score.py",
         "source_directory": str(folder / "src"),
-        "inputs": FileDataset(sources=(str(folder / "data"),)),
+        "inputs": {"letters": FileDataset(sources=(str(folder / "data"),))},
         "output": str(folder / "out"),
         "arguments": [
             *("--model", str(folder / "model/weights.h5"), "--topic", "odd ones"),
@@ -209,9 +209,9 @@ def test_a_job_is_the_options_of_a_run(folder: Path) -> None:
         "run_max_try": 5,
         "allowed_failed_count": 5,
         "allowed_failed_percent": 30.0,
-        "environment_variables": {"COLOUR": "red"},
+        "environment_variables": {"AZUREML_DATAREFERENCE_model": str(folder / "model"), "COLOUR": "red"},
     }
-    inputs = made.pop("inputs")
+    (inputs,) = made.pop("inputs").values()
     make_spec(made.pop("entry"), inputs.run_paths(), **inputs.options(), **made)
 
 
@@ -226,7 +226,7 @@ def test_defaults_are_those_of_version_2(folder: Path) -> None:
     made = options(folder / "j.yaml")
     assert made == {
         "entry": str(folder / "src/score.py"),
-        "inputs": FileDataset(sources=(str(folder / "data"),)),
+        "inputs": {"x": FileDataset(sources=(str(folder / "data"),))},
         "error_threshold": -1,
         "output_action": "summary_only",
         "append_row_file_name": "parallel_run_step.txt",
@@ -260,7 +260,7 @@ def test_keys_take_the_place_of_a_size(folder: Path) -> None:
     made = options(path)
     assert made["partition_keys"] == ["store"]
     assert "mini_batch_size" not in made
-    assert isinstance(made["inputs"], TabularDataset)
+    assert isinstance(made["inputs"]["letters"], TabularDataset)
 
 
 def test_what_this_python_lacks_is_said(folder: Path) -> None:
@@ -307,6 +307,7 @@ def test_a_compute_target_of_the_workspace(folder: Path, ws: Workspace) -> None:
         ({"inputs__letters__mode": "ro"}, "mode of the input 'letters' must be ro_mount"),
         ({"inputs__letters__paht": "x"}, r"has no 'paht'\. Did you mean 'path'"),
         ({"inputs__letters__path": "azureml:letters:1"}, "is registered in a workspace, but there is none in"),
+        ({"inputs__letters__path": "azureml://a/b/data/letters/versions/1"}, "is registered in a workspace"),
         ({"inputs__letters__path": "azureml://datastores/d/paths/x"}, "is registered in a workspace"),
         ({"inputs__letters__path": "azureml://jobs/x"}, "must be azureml://datastores/NAME/paths/PATH"),
         ({"inputs__topic": [1]}, "The input 'topic' must be data, a text, a number"),
@@ -321,7 +322,6 @@ def test_a_compute_target_of_the_workspace(folder: Path, ws: Workspace) -> None:
         ({"error_threshold": "x"}, "error_threshold must be a whole number from -1"),
         ({"max_concurrency_per_instance": 0}, "max_concurrency_per_instance must be a whole number from 1"),
         ({"resources__instance_count": 0}, "resources.instance_count must be a whole number from 1"),
-        ({"task__environment": "azureml:mine:1"}, "'azureml:mine:1' is registered in a workspace"),
         ({"task__environment": "mine"}, "environment must be 'azureml:NAME:VERSION'"),
         ({"task__environment": {"conda": "x"}}, r"environment has no 'conda'\. Did you mean 'conda_file'"),
     ],
@@ -413,6 +413,7 @@ def test_what_is_registered(folder: Path, ws: Workspace) -> None:
     Dataset.File.from_files(str(folder / "data")).register(ws, "letters")
     Model.register(ws, str(folder / "model"), "weights")
     Environment("mine").register(ws)
+    (folder / "workspace" / "data" / "x").mkdir(parents=True)
     path = write(
         folder,
         JOB,
@@ -426,12 +427,39 @@ def test_what_is_registered(folder: Path, ws: Workspace) -> None:
         options(path)
     path.write_text(path.read_text().replace("datastores/d/", "datastores/workspaceblobstore/"))
     made = options(path)
-    assert made["inputs"].paths == (str(folder / "data"),)
+    assert made["inputs"]["letters"].paths == (str(folder / "data"),)
     assert made["arguments"][1] == str(folder / "workspace/models/weights/1/files/model/weights.h5")
     assert made["output"] == str(folder / "workspace/data/o")
     path.write_text(path.read_text().replace("letters@latest", "leters:1"))
     with pytest.raises(UsageError, match=r"no dataset 'leters'\. Did you mean 'letters'"):
         options(path)
+
+
+def test_a_long_name_of_what_is_registered(folder: Path, ws: Workspace) -> None:
+    long = "azureml://subscriptions/s/resourcegroups/r/workspaces/w"
+    Dataset.File.from_files(str(folder / "data")).register(ws, "letters")
+    Environment("mine").register(ws)
+    (folder / "workspace" / "data" / "data" / "letters").mkdir(parents=True)
+    for path, expected in (
+        (f"{long}/data/letters/versions/1", folder / "data"),
+        ("azureml://locations/l/workspaces/w/data/letters", folder / "data"),
+        ("azureml://datastores/workspaceblobstore/paths/data/letters", folder / "workspace/data/data/letters"),
+    ):
+        job = write(
+            folder, JOB, inputs__letters={"path": path}, task__environment=f"{long}/environments/mine/versions/1"
+        )
+        assert options(job)["inputs"]["letters"].local_paths() == (str(expected),)
+
+
+def test_an_environment_that_is_not_registered_is_said_by_run_and_refused_by_submit(
+    folder: Path, ws: Workspace
+) -> None:
+    job = write(folder, JOB, task__environment="azureml:mine@latest")
+    said: list[str] = []
+    assert options_of_job(job, say=said.append).get("python") is None
+    assert said[0] == "environment 'azureml:mine@latest' is not registered here: the present Python runs the script."
+    with pytest.raises(UsageError, match="There is no environment 'mine'"):
+        Pipeline.load(job, ws)
 
 
 def test_azures_own_environments_are_said_once(folder: Path) -> None:
@@ -509,6 +537,6 @@ def test_tables_that_are_refused(folder: Path, content: str, told: str) -> None:
 def test_a_folder_with_such_a_file_is_a_table(folder: Path) -> None:
     (folder / "rows" / "MLTable").write_text("paths: [{pattern: ./*.csv}]\ntransformations: [read_delimited]")
     made = options(write(folder, JOB, inputs__letters={"type": "mltable", "path": "./rows"}, mini_batch_size="2kb"))
-    assert isinstance(made["inputs"], TabularDataset)
-    assert made["inputs"].paths == (str(folder / "rows/*.csv"),)
+    assert isinstance(made["inputs"]["letters"], TabularDataset)
+    assert made["inputs"]["letters"].paths == (str(folder / "rows/*.csv"),)
     assert made["mini_batch_size"] == "2KB"

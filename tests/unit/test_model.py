@@ -73,6 +73,19 @@ def test_versions(ws: Workspace, file: Path) -> None:
             Model.get_model_path("iris", wrong, _workspace=ws)  # type: ignore[arg-type]
 
 
+def test_the_folder_of_the_one_model(ws: Workspace, file: Path) -> None:
+    variables = {"DASKBATCH_WORKSPACE": str(ws.root)}
+    assert models.model_variables({}) == {}
+    of_all = {"AZUREML_MODEL_DIR": str(ws.folder / "models")}
+    assert models.model_variables(variables) == of_all
+    Model.register(ws, file, "iris")
+    model = Model.register(ws, file, "iris")
+    assert models.model_variables(variables) == {"AZUREML_MODEL_DIR": str(Path(model.path).parent)}
+    Model.register(ws, file, "another")  # which one is meant is unknown
+    assert models.model_variables(variables) == of_all
+    assert Model.get_model_path("iris", _workspace=ws).startswith(of_all["AZUREML_MODEL_DIR"])
+
+
 def test_deleted_numbers_are_not_used_again(ws: Workspace, file: Path) -> None:
     for _ in range(2):
         Model.register(ws, file, "iris")
@@ -141,17 +154,35 @@ def test_what_cannot_be_registered(ws: Workspace, folder: Path, file: Path) -> N
     assert not (ws.folder / "models").exists()
 
 
-def test_a_copy_that_fails_leaves_no_version(ws: Workspace, folder: Path) -> None:
-    os.symlink("nowhere", folder / "dangling")
-    with pytest.raises(UsageError, match="cannot be copied"):
+@pytest.mark.parametrize(
+    ("target", "why"), [("nowhere", "is a link that leads nowhere"), (".", "is a link to .*, which it is in")]
+)
+def test_links_that_cannot_be_copied(ws: Workspace, folder: Path, target: str, why: str) -> None:
+    os.symlink(target, folder / "link")
+    with pytest.raises(UsageError, match=f"model_path: '{folder}/link' {why}. Remove it") as raised:
         Model.register(ws, folder, "m")
+    assert len(str(raised.value)) < 500
+    assert not (ws.folder / "models" / "m").exists()
+
+
+def test_a_copy_that_fails_leaves_no_version(ws: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy(source: Path, target: Path, **_: object) -> None:
+        target.mkdir()
+        raise shutil.Error([(f"{source}/a", f"{target}/a", "no space"), (f"{source}/b", f"{target}/b", "no space")])
+
+    monkeypatch.setattr(shutil, "copytree", copy)
+    with pytest.raises(UsageError, match=f"cannot be copied to .*: {folder}/a: no space. See") as raised:
+        Model.register(ws, folder, "m")
+    assert f"{folder}/b" not in str(raised.value)
     assert list(ws.models) == []
-    assert os.listdir(ws.folder / "models" / "m" / "1") == []
+    assert os.listdir(ws.folder / "models" / "m") == []
 
 
 def test_children(ws: Workspace, folder: Path) -> None:
     model = Model.register(ws, folder, "m", child_paths=["variables/data"])
     assert [path.name for path in Path(model.path).rglob("*")] == ["variables", "data"]
+    with pytest.raises(UsageError, match="child_paths must be a path inside model_path"):
+        Model.register(ws, folder, "m", child_paths=["../data"])
     assert Model.register(ws, ".", "own", child_paths=["models/saved.meta"]).version == 1
 
 
@@ -203,7 +234,7 @@ def test_an_entry_script_needs_the_standard_library_alone(ws: Workspace, file: P
         "from daskbatch import Model\n"
         f"assert Model.get_model_path('m') == {path!r}\n"
         "own = {'daskbatch', 'daskbatch.api', 'daskbatch.api.model', 'daskbatch.errors', 'daskbatch.layout',\n"
-        "       'daskbatch.nearest', 'daskbatch.worker', 'daskbatch.worker.models'}\n"
+        "       'daskbatch.nearest', 'daskbatch.worker', 'daskbatch.worker.model_pins', 'daskbatch.worker.models'}\n"
         "assert {name for name in sys.modules if name.startswith('daskbatch')} == own\n"
     )
     done = subprocess.run(

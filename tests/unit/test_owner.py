@@ -69,3 +69,18 @@ def test_of_a_process_that_may_not_be_looked_at_nothing_is_known(monkeypatch: py
     me = this_process()
     monkeypatch.setattr(psutil, "Process", denied)
     assert not is_gone(me)
+
+
+def test_a_process_of_an_earlier_boot_of_this_machine_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "host this-boot pid:[1] machine"
+    monkeypatch.setattr(owner, "_place", lambda: place)
+    me = this_process()
+    assert not is_gone(me)
+    assert is_gone({**me, "place": place.replace("this", "earlier")})
+    for other in (
+        place.replace("[1]", "[2]"),  # another container
+        "another-host other-boot pid:[1] machine",
+        "host other-boot pid:[1] another-machine",
+        "host other-boot pid:[1]",
+    ):
+        assert not is_gone({**me, "place": other})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from daskbatch import (
     DatasetConsumptionConfig,
     Environment,
     FileDataset,
+    IgnoredWarning,
     OutputFileDatasetConfig,
     ParallelRunConfig,
     ParallelRunStep,
@@ -103,7 +105,12 @@ def test_keys_of_files_are_those_of_their_paths() -> None:
     assert step(inputs=[keyed], config={"partition_keys": ["store"]}).inputs[0].kind == "file"
     with pytest.raises(UsageError, match=r"no key 'stor'\. Did you mean 'store'\? They have store, day"):
         step(inputs=[keyed], config={"partition_keys": ["stor"]})
-    step(inputs=[ROWS], config={"partition_keys": ["any_column"]})
+    with pytest.raises(UsageError, match=r"no key 'column'.*, or table.partition_by\(\['column'\], folder\)"):
+        step(inputs=[ROWS], config={"partition_keys": ["column"]})
+    rows = TabularDataset("/data", partition_format="/{store}/*.csv")
+    assert step(inputs=[rows], config={"partition_keys": ["store"]}).inputs[0].kind == "tabular"
+    with pytest.raises(UsageError, match=r"take\(\) and skip\(\) leave rows of the input"):
+        step(inputs=[rows.take(5)], config={"partition_keys": ["store"]})
 
 
 def test_sizes_of_tables() -> None:
@@ -208,3 +215,17 @@ def test_a_dataframe_stays_in_this_program() -> None:
     made = step(inputs=[frame.as_named_input("frame")])
     assert made.live_inputs() == {"frame": frame}
     assert made.as_document()["inputs"][0]["dataset"] == {"live": True, "type": "tabular"}
+    with pytest.raises(
+        UsageError, match=r"arguments: the input 'frame' is a dataframe, .* has no path\. Next: write it"
+    ):
+        step(inputs=[frame.as_named_input("frame")], arguments=["--data", frame])
+    with pytest.raises(UsageError, match=r"side_inputs: 'frame' is a dataframe, .* has no path\. Next: write it"):
+        step(side_inputs=[frame.as_named_input("frame")])
+
+
+def test_that_no_copy_is_made_is_said_once() -> None:
+    with pytest.warns(IgnoredWarning, match="'never_copied', of which the script reads the original: as_download had"):
+        step(side_inputs=[FILES.as_named_input("never_copied").as_download()], inputs=[ROWS])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(inputs=[FILES.as_named_input("never_copied_too").as_download()])  # mini-batches have its files

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -25,7 +26,11 @@ from daskbatch import (
     UsageError,
     Workspace,
 )
+from daskbatch.api.code_snapshot import with_snapshot
+from daskbatch.api.ignored import IgnoredWarning
 from daskbatch.api.pipeline_document import needs_of
+from daskbatch.api.published import PublishedPipeline
+from daskbatch.errors import NotFound
 
 
 @pytest.fixture
@@ -324,3 +329,93 @@ def test_a_pipeline_is_as_it_was_when_it_was_made(ws: Workspace) -> None:
     made.as_document()["steps"].clear()
     assert made.as_document()["steps"][0]["config"]["node_count"] == 1
     assert repr(made) == "<Pipeline: score>"
+
+
+# What a workspace keeps
+
+
+def test_a_published_pipeline_is_found_again(ws: Workspace) -> None:
+    pipeline = Pipeline(ws, [parameterised()], description="of the pipeline")
+    first = pipeline.publish("digits", version="1.0")
+    second = pipeline.publish(name="other", description="own", continue_on_step_failure=True)
+    assert [one.id for one in PublishedPipeline.list(ws)] == [second.id, first.id]
+    found = PublishedPipeline.get(ws, first.id)
+    assert (found.name, found.version, found.description) == ("digits", "1.0", "of the pipeline")
+    assert found.status == "Active"
+    assert found.pipeline().as_document() == pipeline.as_document()
+    assert second.pipeline().as_document()["continue_on_step_failure"] is True
+    assert os.stat(found.endpoint).st_mode & 0o077 == 0  # values of environment variables are in it
+    found.disable()
+    assert [one.id for one in PublishedPipeline.list(ws)] == [second.id]
+    with pytest.raises(UsageError, match=r"is disabled. Next: enable\(\) it"):
+        PublishedPipeline.get(ws, first.id).submit(ws, "exp")
+    found.enable()
+    assert len(PublishedPipeline.list(ws)) == 2
+    with pytest.raises(NotFound, match="There is no published pipeline with the id 'x'"):
+        PublishedPipeline.get(ws, "x")
+
+
+def test_a_dataframe_is_not_published(ws: Workspace) -> None:
+    import dask.dataframe as dd
+
+    data = TabularDataset.from_dask(dd.from_pandas(pd.DataFrame({"a": [1]}), npartitions=1))
+    with pytest.raises(UsageError, match="which no file can hold"):
+        Pipeline(ws, [step(inputs=[data.as_named_input("rows")])]).publish("p")
+
+
+def test_source_directories_are_copied_once_for_each_content(ws: Workspace, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    (code / "inner").mkdir(parents=True)
+    (code / "inner" / "score.py").write_text("def run(mini_batch):\n    return mini_batch\n")
+    (code / "labels.txt").write_text("a")
+    (code / ".amlignore").write_text("*.bin\n")
+    (code / "big.bin").write_text("b")
+    options = {"source_directory": str(code)}
+    made = ParallelRunConfig(
+        Environment("e"), "inner/score.py", error_threshold=-1, output_action="append_row", node_count=1,
+        compute_target="local", **options,
+    )  # fmt: skip
+    (document,) = Pipeline(ws, [ParallelRunStep("score", made, [FileDataset("data/a")])]).as_document()["steps"]
+    first = with_snapshot(document, ws)
+    assert first["entry_script"] == "inner/score.py"
+    copy = Path(first["source_directory"])
+    assert copy.parent == ws.folder / "snapshots"
+    assert sorted(path.name for path in copy.rglob("*")) == [".amlignore", "inner", "labels.txt", "score.py"]
+    assert with_snapshot(document, ws) == with_snapshot(first, ws) == first
+    (code / "labels.txt").write_text("b")
+    assert with_snapshot(document, ws)["source_directory"] != first["source_directory"]
+    assert len(list(copy.parent.iterdir())) == 2
+    left, under_way = copy.parent / ".0a.tmp", copy.parent / ".0b.tmp"
+    for part in (left, under_way):
+        part.mkdir()
+    os.utime(left, (0, 0))
+    with_snapshot(document, ws)
+    assert (left.exists(), under_way.exists()) == (False, True)
+    without = {**document, "source_directory": None}
+    assert with_snapshot(without, ws) == without
+
+
+# What inputs may be
+
+
+def test_a_step_that_nobody_holds_is_found_by_its_output(ws: Workspace) -> None:
+    scores = PipelineData("scores")
+    step("first", output=scores)
+    gc.collect()
+    assert names(Pipeline(ws, [step("second", [scores])])) == ["first", "second"]
+
+
+def test_a_path_in_a_datastore_as_a_parameter_that_is_mounted(ws: Workspace) -> None:
+    store = Datastore.register(ws, "store", str(ws.root / "data"))
+    one = DatasetConsumptionConfig("images", PipelineParameter("where", store.path("a"))).as_mount()
+    pipeline = Pipeline(ws, [step(inputs=[one])])
+    for given, path in (({}, "a"), ({"where": "b"}, "b"), ({"where": store.path("b/b.txt")}, "b/b.txt")):
+        (dataset,) = (entry["dataset"] for entry in pipeline.bind(given)["steps"][0]["inputs"])
+        assert dataset["paths"] == [{"datastore": "store", "path": path}]
+
+
+@pytest.mark.usefixtures("ws")
+def test_a_place_on_the_compute_is_said_to_mean_nothing() -> None:
+    config = FileDataset("data/a").as_named_input("at_a_place").as_mount("/mnt/x")
+    with pytest.warns(IgnoredWarning, match="'at_a_place', whose path is in the script's arguments: path_on_compute"):
+        step(inputs=[config])

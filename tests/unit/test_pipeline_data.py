@@ -91,8 +91,8 @@ def test_defaults_of_parameters(default: Any) -> None:
 
 def test_a_path_in_a_datastore_is_a_parameter(store: Datastore) -> None:
     parameter = PipelineParameter("p", store.path("a"))
-    assert not parameter.is_dataset
-    assert PipelineParameter("p", FILES).is_dataset
+    assert parameter.is_data
+    assert PipelineParameter("p", FILES).is_data
     assert parameter.value(store.path("b")) == store.path("b")
     assert repr(PipelineParameter("p", 5)) == "PipelineParameter(name='p', default_value=5)"
     with pytest.raises(UsageError, match="must be a DataPath"):

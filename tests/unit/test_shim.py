@@ -86,11 +86,70 @@ def test_metrics_go_to_the_scripts_log(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         Run.get_context(allow_offline=True).log("loss", 0.5, description="of the model")
         Run.get_context().log_row("row", x=1)
+        Run.get_context().log_image("map", path="map.png")
+        Run.get_context().tag("kind", "night")
+        Run.get_context().flush()
     finally:
         EntryScript().logger.removeHandler(handler)
-    assert said == ["loss: 0.5", "row: {'x': 1}"]
-    with pytest.raises(AttributeError, match="has no 'input_datasets' here"):
-        Run.get_context().input_datasets  # noqa: B018
+    assert said == ["loss: 0.5", "row: {'x': 1}", "map: map.png", "kind: night"]
+    with pytest.raises(AttributeError, match="has no 'upload_file' here"):
+        Run.get_context().upload_file  # noqa: B018
+
+
+@pytest.mark.usefixtures("shim")
+def test_the_ids_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from azureml.core.run import Run
+
+    assert Run.get_context().experiment.name == ""
+    monkeypatch.setenv("AZUREML_ARM_PROJECT_NAME", "night")
+    monkeypatch.setenv("AZUREML_RUN_ID", "1-score")
+    monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "1")
+    run = Run.get_context()
+    assert (run.id, run.parent.id, run.parent.parent.id, run.experiment.name) == ("1-score", "1", "1", "night")
+    assert run.get_details()["runId"] == "1-score"
+
+
+@pytest.mark.usefixtures("shim")
+def test_side_inputs_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from azureml.core.run import Run, _OfflineRun
+
+    monkeypatch.setenv("AZUREML_DATAREFERENCE_labels", "/data/labels.txt")
+    run = Run.get_context()
+    assert run.input_datasets["labels"] == "/data/labels.txt"
+    with pytest.raises(KeyError, match="no side input 'digits' of files; it has: labels"):
+        run.input_datasets["digits"]
+    assert run.get_details()["inputDatasets"] == {"labels": "/data/labels.txt"}
+    assert run.parent is run
+    assert not isinstance(run, _OfflineRun)
+
+
+@pytest.mark.usefixtures("shim")
+def test_azures_exceptions_are_ours() -> None:
+    from azureml._common.exceptions import AzureMLException
+    from azureml.exceptions import ActivityFailedException, ServiceException, UserErrorException, WebserviceException
+
+    from daskbatch import DaskbatchError, NotFound, RunFailed, UsageError
+
+    ours = (DaskbatchError, RunFailed, UsageError, NotFound)
+    assert (AzureMLException, ActivityFailedException, UserErrorException, WebserviceException) == ours
+    assert issubclass(ServiceException, AzureMLException)
+    with pytest.raises(UserErrorException) as error:
+        raise NotFound("There is no model 'm'.")
+    assert error.value.message == "There is no model 'm'."
+
+
+@pytest.mark.usefixtures("shim")
+def test_nobody_logs_in_and_no_secret_is_kept() -> None:
+    from azureml.core.authentication import MsiAuthentication, ServicePrincipalAuthentication
+
+    given = {"tenant_id": "t", "service_principal_id": "i", "service_principal_password": "not-to-be-kept"}
+    with pytest.warns(UserWarning, match="Nothing is asked for, and what was given is not kept") as said:
+        made = [ServicePrincipalAuthentication(**given), ServicePrincipalAuthentication(**given), MsiAuthentication()]
+    assert [str(one.message).partition(":")[0] for one in said] == [
+        "ServicePrincipalAuthentication",
+        "MsiAuthentication",
+    ]
+    assert vars(made[0]) == made[0].get_authentication_header() == {}
 
 
 @pytest.mark.usefixtures("shim")
@@ -99,7 +158,7 @@ def test_what_is_not_there_is_told() -> None:
 
     with pytest.raises(ImportError, match=r"azureml\.core has no 'Modell'\. Did you mean 'Model'\?"):
         from azureml.core import Modell  # noqa: F401
-    with pytest.raises(ImportError, match=r"azureml has no 'train'\. .*It has: contrib, core, data, pipeline, widgets"):
+    with pytest.raises(ImportError, match=r"azureml has no 'train'\. .*It has: contrib, core, data, exceptions, p"):
         import azureml.train.automl
     with pytest.raises(AttributeError, match="Did you mean 'Workspace'"):
         azureml.core.Workspaces  # noqa: B018

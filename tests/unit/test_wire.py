@@ -23,7 +23,17 @@ BATCHES = st.lists(
             st.lists(st.integers(0, 2**63), min_size=2, max_size=2),
         ),
         st.builds(
-            MiniBatch, NUMBERS, NUMBERS, PATHS, NUMBERS, NUMBERS, st.integers(1, 2**40), NUMBERS, NUMBERS, NUMBERS
+            MiniBatch,
+            NUMBERS,
+            NUMBERS,
+            PATHS,
+            NUMBERS,
+            NUMBERS,
+            st.integers(1, 2**40),
+            NUMBERS,
+            NUMBERS,
+            NUMBERS | st.text(),
+            st.just(()),
         ),
         st.builds(lambda *key: MiniBatch(*key, stop=OPEN_END), NUMBERS, NUMBERS, PATHS),
     ),

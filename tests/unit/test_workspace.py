@@ -102,6 +102,23 @@ def test_files_that_are_wrong(root: Path, content: dict[str, Any], told: str) ->
         Workspace.from_config()
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"steps_at_once": "two"}, "\"steps_at_once\" in '.*config.json' must be a whole number from 1 .* got 'two'"),
+        ({"steps_at_once": 0}, "must be a whole number from 1 "),
+        ({"steps_at_once": None}, "must be a whole number from 1 "),
+        ({"build_environments": "yes"}, "\"build_environments\" in .* must be true or false, got 'yes'"),
+    ],
+)
+def test_what_runs_look_up_is_checked_at_once(root: Path, content: dict[str, Any], told: str) -> None:
+    config(root, workspace_name="w", **content)
+    with pytest.raises(UsageError, match=told):
+        Workspace.from_config()
+    config(root, workspace_name="w", steps_at_once=3, build_environments=True)
+    assert Workspace.from_config().config["steps_at_once"] == 3
+
+
 def test_another_name_is_another_workspace(root: Path) -> None:
     config(root, **AZURE)
     with pytest.raises(NotFound, match="no workspace with workspace_name 'other'"):

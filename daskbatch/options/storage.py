@@ -1,0 +1,57 @@
+"""How the store of an input is reached: ``storage_options``, from Python or the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daskbatch.errors import UsageError
+from daskbatch.remote.options import StorageOptions, checked
+from daskbatch.remote.urls import protocol_of
+
+__all__ = ["storage_options"]
+
+_WORDS = {"true": True, "false": False}
+
+
+def storage_options(value: object, paths: tuple[str, ...]) -> StorageOptions:
+    """Options of the store that `paths` are URLs of.
+
+    Parameters
+    ----------
+    value
+        A mapping, or texts such as ``"endpoint_url=http://host:9000"``.
+    paths
+        The input.
+
+    Raises
+    ------
+    UsageError
+    """
+    if value is None:
+        return ()
+    given = _mapping(value)
+    protocol = protocol_of(paths[0]) if paths else ""
+    if given and not protocol:
+        raise UsageError(
+            f"storage_options {', '.join(map(repr, given))} are for inputs in a store, such as s3://bucket/key, but the"
+            " inputs are files. Leave them out."
+        )
+    return checked(given, protocol)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    texts = [value] if isinstance(value, str) else value
+    found: dict[str, Any] = {}
+    for text in texts if isinstance(texts, Iterable) else (texts,):
+        name, equals, word = text.partition("=") if isinstance(text, str) else ("", "", "")
+        if not (name and equals):
+            # What was given is not shown: it may be a secret.
+            raise UsageError(
+                "storage_options must be a mapping such as {'endpoint_url': 'https://host:9000'}, or NAME=VALUE on the"
+                " command line."
+            )
+        found[name] = _WORDS.get(word.lower(), word)
+    return found
