@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daskbatch.engine.changes import changes_since
+from daskbatch.engine.changes import changed_at_work, changes_since
 from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.heartbeat import LOST_AFTER, is_over, read_heartbeat, stands_still
@@ -30,6 +30,7 @@ COMPLETED = "Completed"
 DISCARDED = "discarded"
 """In place of the run's id, in the ledger of who was about to take it away."""
 _GONE = "the run there is completed, but its result is gone or changed: it is made anew"
+_CHANGED = "{} changed while the run was at work; what was done before may have seen it as it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,8 @@ def _begin(
         tell(Notice(time.time(), _GONE, "WARNING"))
         if not folder.segments.is_dir():  # else it need only be combined again
             return _claim_anew(spec, folder, last)
+    for path in changed_at_work(last.record, folder, killed=last.found.ended is None):
+        tell(Notice(time.time(), _CHANGED.format(path), "WARNING"))
     return _claim_next(folder, last, last.record, how.retry_failed)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import datetime as dt
 from pathlib import Path
 
 from daskbatch.engine.folder import RunFolder
-from daskbatch.engine.record import RunRecord
+from daskbatch.engine.record import ARGUMENT_FILES, RunRecord
+from daskbatch.errors import UsageError
 from daskbatch.layout import RUN_SUMMARY
 from daskbatch.options.identity import Difference, differences
-from daskbatch.options.named_paths import changed_paths
+from daskbatch.options.named_paths import ChangedFile, changed_files, file_states
 from daskbatch.spec import RunSpec
 from daskbatch.worker.model_pins import submitted, used
 from daskbatch.worker.models import model_versions
 
-__all__ = ["changes_since"]
+__all__ = ["changed_at_work", "changes_since", "note_files_at_end"]
 
 _AFTER_A_KILL = 5 * 10**9
 """Nanoseconds for which a script may have written after the last sign of its engine."""
@@ -45,10 +49,49 @@ def changes_since(
         The entry script or the source directory cannot be read.
     """
     found = differences(record.identity, spec, inputs, reuse=reuse)
-    ended = _last_at_work(folder, killed)
-    for path in changed_paths(record.identity.get("argument_paths", {}), spec, ended, reuse=reuse):
-        found.append(Difference("arguments", f"{path}, which an argument names, has changed"))
+    for file, at_work in _changed_files(record, folder, killed):
+        if not at_work:
+            text = f"the file {file.path}, which an argument names, has changed: {file.what}"
+            found.append(Difference("arguments", text))
     return found + _changed_models(folder, spec) if reuse else found
+
+
+def changed_at_work(record: RunRecord, folder: RunFolder, *, killed: bool) -> list[str]:
+    """Files that arguments name, and that the run may have changed itself: they are not as it found them.
+
+    Parameters
+    ----------
+    record, folder, killed
+        As for `changes_since`.
+    """
+    return [file.path for file, at_work in _changed_files(record, folder, killed) if at_work]
+
+
+def _changed_files(record: RunRecord, folder: RunFolder, killed: bool) -> list[tuple[ChangedFile, bool]]:
+    """Each with whether that was while the run was at work."""
+    begun = _begun(record)
+    ended = _last_at_work(folder, killed)
+    files = changed_files(record.identity.get(ARGUMENT_FILES, {}))
+    return [(file, begun <= file.written <= ended) for file in files]
+
+
+def note_files_at_end(folder: RunFolder) -> None:
+    """Of a run that is completing: the files that it has changed are from now on compared with what they are now."""
+    with contextlib.suppress(OSError, UsageError):  # its result is none the worse
+        record = RunRecord.read(folder.record)
+        if record is None:
+            return
+        before = record.identity.get(ARGUMENT_FILES, {})
+        foreign = [file.name for file in changed_files(before) if file.written < _begun(record)]
+        now = file_states([name for name in before if name not in foreign])
+        if before | now != before:
+            identity = {**record.identity, ARGUMENT_FILES: before | now}
+            dataclasses.replace(record, identity=identity).write(folder.record)
+
+
+def _begun(record: RunRecord) -> int:
+    """When, in nanoseconds: the second in which it was planned."""
+    return int(dt.datetime.fromisoformat(record.created).timestamp()) * 10**9
 
 
 def _last_at_work(folder: RunFolder, killed: bool) -> int:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from daskbatch.engine.folder import RunFolder
-from daskbatch.engine.record import RunRecord
+from daskbatch.engine.record import ARGUMENT_FILES, RunRecord
 from daskbatch.engine.stop import Stop
 from daskbatch.errors import ScriptChanged
 from daskbatch.failpoints import failpoint
 from daskbatch.options.identity import differences, identity_of
-from daskbatch.options.named_paths import kept_paths
+from daskbatch.options.named_paths import named_files
 from daskbatch.options.restore import stored_options
 from daskbatch.plan import make_plan, read_plan
 from daskbatch.plan_inputs import state_of_inputs
@@ -89,7 +89,7 @@ def plan_run(
     record = RunRecord(
         run_id=run_id,
         created=dt.datetime.now().astimezone().isoformat(timespec="seconds"),
-        identity=identity_of(copied, inputs),
+        identity=identity_of(copied, inputs) | {ARGUMENT_FILES: named_files(spec)},
         options=stored_options(spec),
         plan=plan.as_json(),
         plan_digest=_digest(folder.plan),
@@ -121,17 +121,12 @@ def planned_before(
         record,
         options=stored_options(spec),
         # The result will be that of the rules by which the run is completed.
-        identity=(identity_of(copied, inputs) if changed else dict(record.identity)) | _paths_kept(record, spec),
+        identity=(identity_of(copied, inputs) if changed else dict(record.identity))
+        | {ARGUMENT_FILES: record.identity.get(ARGUMENT_FILES, {})},
     )
     if now != record and displaced() is None:
         now.write(folder.record)
     return _prepared(copied, plan, now)
-
-
-def _paths_kept(record: RunRecord, spec: RunSpec) -> dict[str, Any]:
-    """What was there under the paths among the arguments when the run began."""
-    before = record.identity.get("argument_paths")
-    return {"argument_paths": kept_paths(before, spec)} if before else {}
 
 
 def _with_copy(spec: RunSpec, folder: RunFolder) -> RunSpec:

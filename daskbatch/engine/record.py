@@ -14,7 +14,10 @@ from daskbatch.errors import UsageError
 from daskbatch.failpoints import failpoint
 from daskbatch.store.segments import sync_folder
 
-__all__ = ["RunRecord"]
+__all__ = ["ARGUMENT_FILES", "RunRecord"]
+
+ARGUMENT_FILES = "argument_files"
+"""In the identity: what the files that arguments name were like when the run began."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from daskbatch import errors
 from daskbatch.engine.begin import Beginning, Begun, begin
 from daskbatch.engine.books import Books
+from daskbatch.engine.changes import note_files_at_end
 from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
@@ -130,6 +131,8 @@ class _Run:
                 stop, combined = self._work_and_combine(begun.found)
                 summary, stop = self._sum_up(stop, combined)
                 status = None if stop is not None and stop.taken_over else summary["status"]
+                if status == "Completed":
+                    note_files_at_end(self.folder)
                 whole = stop is None and not self.books.failed  # else retry-failed builds on the segments
             except (errors.UsageError, StorageError):
                 if begun.record is None and not (planned and self.books.tries):

@@ -15,7 +15,7 @@ import daskbatch
 from daskbatch.errors import EntryScriptError
 from daskbatch.layout import MODELS_VARIABLE
 from daskbatch.options import public_options
-from daskbatch.options.named_paths import named_paths, side_inputs
+from daskbatch.options.named_paths import side_inputs
 from daskbatch.options.sealed import changed_variables, seal
 from daskbatch.options.source import modules_beside, source_digest
 from daskbatch.options.values import mini_batch_size
@@ -111,10 +111,7 @@ def identity_of(spec: RunSpec, inputs: str) -> dict[str, Any]:
     EntryScriptError
         The entry script or the source directory cannot be read.
     """
-    return _without_variables(spec, inputs) | {
-        "environment_variables": seal(_variables(spec)),
-        "argument_paths": named_paths(spec),
-    }
+    return _without_variables(spec, inputs) | {"environment_variables": seal(_variables(spec))}
 
 
 def differences(stored: Mapping[str, Any], spec: RunSpec, inputs: str, *, reuse: bool) -> list[Difference]:

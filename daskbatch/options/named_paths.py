@@ -1,69 +1,112 @@
-"""Files and folders that the script is told of, by arguments and as side inputs: what they are like now.
+"""Files that the script is told of, by arguments and as side inputs: what they are like now.
 
-What is told apart elsewhere is left out: the inputs themselves, and the run's own output.
+What is told apart elsewhere is left out: the inputs themselves, the script, and the run's own output.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from daskbatch.layout import SIDE_INPUT_VARIABLE, STATE_FOLDER, WORKSPACE_FOLDER
 from daskbatch.spec import RunSpec
 
-__all__ = ["changed_paths", "kept_paths", "named_paths", "side_inputs"]
+__all__ = ["ChangedFile", "changed_files", "file_states", "named_files", "side_inputs"]
 
-_FILES = 100_000
-"""Of a folder among the arguments as many count, so that one such as ``/`` does not hold a run up: a second or so."""
+_FILES = 1000
+_SAMPLE = 2**16  # bytes, of the start and of the end
 _NOT_DATA = ("__pycache__", ".git", ".ipynb_checkpoints", STATE_FOLDER)
-_EVER = 2**63  # nanoseconds: later than all
+_NOT_FILES = ("/dev", "/proc", "/sys")  # what is there changes by itself
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A file that an argument names, which is not as it was."""
+
+    name: str
+    """As `named_files` has it."""
+    written: int
+    """When, in nanoseconds, as the filesystem has it; 0: it is gone."""
+    what: str
+    """For people, such as ``"its size was 3 bytes, now 5"``."""
+
+    @property
+    def path(self) -> str:
+        """For people."""
+        return os.path.normpath(self.name)
 
 
 def side_inputs(spec: RunSpec) -> dict[str, str]:
     """Digest of names, sizes and modification times of each side input of files, by its name."""
-    return {name: _state(path, spec, None)[0] for name, path in _sides(spec).items()}
+    return {name: _digest(path, spec) for name, path in _sides(spec).items()}
 
 
-def named_paths(spec: RunSpec) -> dict[str, list[Any]]:
-    """What is there under the paths among the arguments.
+def named_files(spec: RunSpec) -> dict[str, list[Any]]:
+    """The regular files that arguments name, as ``path`` or as ``--option=path``; folders are none of it.
 
     Returns
     -------
     dict
-        Absolute path to a digest of names, sizes and modification times, and to when something there was last changed.
+        Absolute path to size, modification time, inode, device, and a digest of the file's start and end.
     """
-    return {path: list(_state(path, spec, _FILES)) for path in _named(spec)}
+    entry = spec.entry
+    known = [*spec.input.paths, *_sides(spec).values(), spec.output, spec.script_folder]
+    known += [path for path in (entry.script, entry.source_directory) if path is not None]
+    known = [*map(os.path.realpath, known), *_NOT_FILES]
+    found: dict[str, None] = {}
+    for text in spec.arguments:
+        for part in (text, text.partition("=")[2] if text.startswith("-") else ""):
+            path = os.path.join(spec.folder, part)
+            if not part or "\0" in part or path in found or len(found) == _FILES:
+                continue
+            if os.path.isfile(path) and not _is_known(os.path.realpath(path), known):
+                found[path] = None
+    return file_states(found)
 
 
-def changed_paths(before: Mapping[str, Any], spec: RunSpec, ended: int, *, reuse: bool) -> list[str]:
-    """Paths under which something has changed that the run has not written itself, as far as that can be told.
+def file_states(paths: Iterable[str]) -> dict[str, list[Any]]:
+    """The same of files by their paths; those that are gone are left out."""
+    found: dict[str, list[Any]] = {}
+    for path in paths:
+        status = _stat(path)
+        if status is not None and stat.S_ISREG(status.st_mode):
+            sample = _sample(path, status.st_size)
+            found[path] = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev, sample]
+    return found
+
+
+def changed_files(before: Mapping[str, Any]) -> list[ChangedFile]:
+    """Those of them that are not as they were. One that was only appended to is a log: it is as it was.
 
     Parameters
     ----------
     before : mapping
-        What `named_paths` gave when the run began.
-    spec : RunSpec
-    ended : int
-        When the run was last at work, in nanoseconds.
-    reuse : bool
-        Of a run that is complete only new files that came while it was at work are its own. Of one that goes on all
-        that changed then may be, such as a log that it appends to.
+        What `named_files` gave when the run began.
     """
     changed = []
-    for path, (digest, last) in before.items():
-        now, newest = _state(path, spec, _FILES, (last, ended) if reuse else None)
-        if (now != digest) if reuse else (now != digest and newest > ended):
-            changed.append(path)
+    for path, (size, written, inode, device, sample) in before.items():
+        now = _stat(path)
+        if now is None:
+            changed.append(ChangedFile(path, 0, "it is gone"))
+        elif (now.st_size, now.st_mtime_ns) != (size, written):
+            grown = (now.st_ino, now.st_dev) == (inode, device) and now.st_size > size
+            if grown and sample is not None and _sample(path, size) == sample:
+                continue
+            what = f"its size was {size} bytes, now {now.st_size}"
+            if now.st_size == size:
+                what = f"it was last written at {_moment(written)}, now at {_moment(now.st_mtime_ns)}"
+            changed.append(ChangedFile(path, now.st_mtime_ns, what))
     return changed
 
 
-def kept_paths(before: Mapping[str, Any], spec: RunSpec) -> dict[str, list[Any]]:
-    """The same for a run that goes on, None as the digest where a file that it found was changed since."""
-    now = {path: _state(path, spec, _FILES, (last, _EVER))[0] for path, (_, last) in before.items()}
-    return {path: [digest if digest == now[path] else None, last] for path, (digest, last) in before.items()}
+def _moment(nanoseconds: int) -> str:
+    return dt.datetime.fromtimestamp(nanoseconds / 1e9).astimezone().isoformat(sep=" ", timespec="milliseconds")
 
 
 def _sides(spec: RunSpec) -> dict[str, str]:
@@ -71,45 +114,32 @@ def _sides(spec: RunSpec) -> dict[str, str]:
     return {name[start:]: path for name, path in spec.environment_variables if name.startswith(SIDE_INPUT_VARIABLE)}
 
 
-def _named(spec: RunSpec) -> list[str]:
-    """Absolute paths among the arguments, as ``path`` and as ``--option=path``, that are there."""
-    known = [*spec.input.paths, *_sides(spec).values(), spec.output, spec.script_folder]
-    found: dict[str, None] = {}
-    for text in spec.arguments:
-        for part in (text, text.partition("=")[2]):
-            path = os.path.normpath(os.path.join(spec.folder, part))
-            if part and "\0" not in part and not any(_is_in(path, one) for one in known) and _holds_data(path):
-                found[path] = None
-    return list(found)
+def _is_known(path: str, known: list[str]) -> bool:
+    if STATE_FOLDER in path.split(os.sep):
+        return True
+    return any(path.startswith(one.rstrip(os.sep) + os.sep) or PurePath(path).match(one) for one in known)
 
 
-def _holds_data(path: str) -> bool:
-    return os.path.isfile(path) or os.path.isdir(path)  # others, such as /dev/null, change as they like
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _state(path: str, spec: RunSpec, limit: int | None, without: tuple[int, int] | None = None) -> tuple[str, int]:
-    """A digest, and when something there was last changed: in nanoseconds, by the filesystem's own clock.
-
-    That is not the modification time, which a copy can bring along. `without`: files that were changed after the first
-    and not after the second moment are none of it.
-    """
+def _sample(path: str, size: int) -> str | None:
+    """Digest of start and end of the file's first `size` bytes, None where it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
-    newest = 0
-    for count, (relative, status) in enumerate(_walk(path, spec)):
-        if count == limit:
-            break
-        changed = 0 if status is None else status.st_ctime_ns
-        newest = max(newest, changed)
-        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
-        if is_folder or (without is not None and without[0] < changed <= without[1]):
-            continue
-        what = None if status is None else (status.st_size, status.st_mtime_ns)
-        digest.update(os.fsencode(relative) + f"\0{what}\n".encode())
-    return digest.hexdigest(), newest
+    try:
+        with open(path, "rb") as file:
+            digest.update(file.read(min(size, _SAMPLE)))
+            file.seek(max(0, size - _SAMPLE))
+            digest.update(file.read(min(size, _SAMPLE)))
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _digest(path: str, spec: RunSpec) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for relative, status in _walk(path, spec):
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            what = None if status is None else (status.st_size, status.st_mtime_ns)
+            digest.update(os.fsencode(relative) + f"\0{what}\n".encode())
+    return digest.hexdigest()
 
 
 def _walk(path: str, spec: RunSpec) -> Iterator[tuple[str, os.stat_result | None]]:

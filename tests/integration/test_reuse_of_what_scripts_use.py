@@ -23,6 +23,7 @@ from daskbatch import (
     RunFailed,
     Workspace,
 )
+from daskbatch.events import Event, Notice
 
 OF_A_MODEL = """
 import os, time
@@ -59,6 +60,21 @@ def run(mini_batch):
     return [open(sys.argv[1]).read() for _ in mini_batch]
 """
 
+OF_A_LOG = """
+import os, sys
+
+HERE = os.path.dirname(__file__)
+
+def init():
+    with open(sys.argv[1], sys.argv[2]) as log:
+        log.write("began\\n")
+
+def run(mini_batch):
+    if mini_batch[0].endswith("f3") and os.path.exists(HERE + "/bad"):
+        raise ValueError("bad weather")
+    return ["done" for _ in mini_batch]
+"""
+
 OF_NOTHING = """
 import os
 
@@ -78,7 +94,7 @@ class Lab:
         (folder / "in").mkdir()
         for number in range(5):
             (folder / "in" / f"f{number}").write_bytes(b"x")
-        for name, text in {"model": OF_A_MODEL, "file": OF_A_FILE, "nothing": OF_NOTHING}.items():
+        for name, text in {"model": OF_A_MODEL, "file": OF_A_FILE, "log": OF_A_LOG, "nothing": OF_NOTHING}.items():
             (folder / "code" / f"{name}.py").write_text(text)
         self.ws = Workspace.create("lab", folder / "ws")
 
@@ -210,3 +226,68 @@ def test_an_output_folder_with_files_in_it_is_told_of(lab: Lab) -> None:
         run = lab.submit("nothing.py", output=target)
     assert lab.ended(run) == "Completed"
     assert (folder / "of yesterday").exists()
+
+
+def run_with_log(lab: Lab, how: str, told: list[str] | None = None, may_fail: int = 0) -> daskbatch.Run:
+    def hear(event: Event) -> None:
+        if told is not None and isinstance(event, Notice):
+            told.append(event.message)
+
+    return daskbatch.run(
+        lab.folder / "code" / "log.py", lab.folder / "in", output=lab.folder / "out", mini_batch_size=1,
+        arguments=[lab.folder / "log", how, lab.folder, "."], error_threshold=may_fail, run_max_try=1, progress=False,
+        process_count_per_node=1, listeners=[hear],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["a", "w"])
+def test_a_log_is_no_change(lab: Lab, how: str) -> None:
+    # Folders that arguments name are not compared; nor is a log, whether it is continued or begun anew
+    log = lab.folder / "log"
+    log.write_text("of yesterday\n")
+    assert not run_with_log(lab, how).reused
+    for _ in range(2):
+        with log.open("a") as file:
+            file.write("of another job\n")
+        (lab.folder / f"new {log.stat().st_size}").touch()
+        assert run_with_log(lab, how).reused
+    log.write_text("another\n")
+    with pytest.raises(RunChanged, match=f"the file {log}, which an argument names, has changed: its size was"):
+        run_with_log(lab, how)
+
+
+def test_a_run_that_has_changed_a_file_itself_goes_on(lab: Lab) -> None:
+    log, bad = lab.folder / "log", lab.folder / "code" / "bad"
+    log.write_text("of yesterday\n")
+    bad.touch()
+    with pytest.raises(RunFailed, match="bad weather"):
+        run_with_log(lab, "w")
+    bad.unlink()
+    told: list[str] = []
+    assert not run_with_log(lab, "w", told, may_fail=1).reused
+    assert f"{log} changed while the run was at work; what was done before may have seen it as it was" in told
+    assert run_with_log(lab, "w", may_fail=1).reused
+
+
+def test_a_run_whose_file_was_changed_since_does_not_go_on(lab: Lab) -> None:
+    log, bad = lab.folder / "log", lab.folder / "code" / "bad"
+    log.write_text("of yesterday\n")
+    bad.touch()
+    with pytest.raises(RunFailed, match="bad weather"):
+        run_with_log(lab, "a")
+    bad.unlink()
+    log.write_text("another\n")
+    with pytest.raises(RunChanged, match=f"the file {log}, which an argument names, has changed"):
+        run_with_log(lab, "a")
+    log.unlink()
+    with pytest.raises(RunChanged, match="it is gone"):
+        run_with_log(lab, "a")
+
+
+def test_a_log_that_grows_lets_a_step_be_reused(lab: Lab) -> None:
+    log = lab.folder / "log"
+    log.touch()
+    assert not lab.is_reused(lab.submit("log.py", arguments=[str(log), "a"]))
+    with log.open("a") as file:
+        file.write("of another job\n")
+    assert lab.is_reused(lab.submit("log.py", arguments=[str(log), "a"]))

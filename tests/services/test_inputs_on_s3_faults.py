@@ -88,9 +88,11 @@ def job(s3: Bucket, tmp_path: Path) -> Job:
     return Job(s3, tmp_path)
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
+def eventually(condition: Callable[[], object], what: str, process: subprocess.Popen[str] | None = None) -> None:
     end = time.monotonic() + 60
     while not condition():
+        if process is not None and process.poll() is not None:
+            pytest.fail(f"ended before {what}: {process.stdout.read() if process.stdout else ''}")
         assert time.monotonic() < end, f"never came: {what}"
         time.sleep(0.02)
 
@@ -156,7 +158,7 @@ def test_kill_9_leaves_nothing_and_the_run_goes_on(job: Job, victim: str) -> Non
 def test_an_object_that_is_not_the_one_planned_fails_alone(job: Job, how: str) -> None:
     (job.notes / "wait-f00").touch()
     process = job.start("--allowed-failed-count", "2", "--error-threshold", "-1")
-    eventually((job.notes / "waits").exists, "the first mini-batch")
+    eventually((job.notes / "waits").exists, "the first mini-batch", process)
     key = f"in/f{COUNT - 1}"
     if how == "changed":
         job.s3.put(key, b"another")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daskbatch.options import make_spec, named_paths
-from daskbatch.options.named_paths import changed_paths, kept_paths
+from daskbatch.options.named_paths import changed_files, named_files
 from daskbatch.spec import RunSpec
 
 
@@ -18,95 +18,95 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("data/a", "lab/x"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("1")
-    (tmp_path / "labels.txt").write_text("1")
+    (tmp_path / "labels.txt").write_text("one")
     return tmp_path
 
 
-def spec(*arguments: object) -> RunSpec:
-    return make_spec(entry="score.py", inputs="data", output="out", arguments=arguments)
+def spec(*arguments: object, inputs: str = "data") -> RunSpec:
+    return make_spec(entry="score.py", inputs=inputs, output="out", arguments=arguments)
 
 
-def state(path: Path) -> int:
-    """When something was last changed there: what comes later has another moment than this."""
-    moment = (path.stat()).st_ctime_ns
-    while path.stat().st_ctime_ns == moment:
-        os.utime(path)
-    return path.stat().st_ctime_ns
+def names(made: RunSpec) -> list[str]:
+    return [os.path.relpath(path) for path in named_files(made)]
 
 
-def test_what_counts(folder: Path) -> None:
-    made = spec(
-        "--labels", "labels.txt", f"--lab={folder / 'lab'}", "gone", 5, "", "data", "data/a", "out", "/dev/null"
+def test_regular_files_count(folder: Path) -> None:
+    (folder / "link").symlink_to("lab/x")
+    assert names(spec("--labels", "labels.txt", f"--lab={folder / 'lab' / 'x'}", "link")) == [
+        "labels.txt", "lab/x", "link",
+    ]  # fmt: skip
+    assert names(spec("--labels=labels.txt", "labels.txt")) == ["labels.txt"]
+
+
+def test_nothing_else_counts(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to("loop")
+    assert (
+        names(spec(".", "lab", "/tmp", "pipe", "loop", "gone", 5, "", "a" * 5000, "/dev/null", "/proc/version")) == []
     )
-    (folder / "out").mkdir()
-    assert set(named_paths.named_paths(made)) == {str(folder / "labels.txt"), str(folder / "lab")}
 
 
-def test_the_output_and_workspaces_in_a_folder_do_not_count(folder: Path) -> None:
-    made = spec(folder)
-    for name in ("out/predictions.csv", "workspace/x", "lab/__pycache__/x", "lab/.daskbatch/ledger-1.jsonl"):
-        (folder / name).parent.mkdir(exist_ok=True)
-    (folder / "config.json").touch()
-    before = named_paths.named_paths(made)
-    ended = state(folder / "labels.txt")
-    before = named_paths.named_paths(made)
-    for name in ("out/predictions.csv", "workspace/x", "lab/__pycache__/x", "lab/.daskbatch/ledger-1.jsonl"):
+def test_what_is_compared_elsewhere_does_not_count(folder: Path) -> None:
+    for name in ("out/of_the_script", "lab/.daskbatch/run.json"):
+        (folder / name).parent.mkdir()
         (folder / name).touch()
-    assert changed_paths(before, made, ended, reuse=True) == []
-    (folder / "lab" / "y").touch()
-    assert changed_paths(before, made, ended, reuse=True) == [str(folder)]
+    (folder / "link").symlink_to("data")
+    arguments = ("data/a", "link/a", "score.py", "out/of_the_script", "lab/.daskbatch/run.json")
+    for inputs in ("data", "data/*", "link"):
+        assert names(spec(*arguments, inputs=inputs)) == []
 
 
-def test_what_the_run_writes_itself(folder: Path) -> None:
-    made = spec("labels.txt", "lab")
-    state(folder / "labels.txt")
-    before = named_paths.named_paths(made)
-    # New files are its own, for one that is complete too
-    (folder / "lab" / "cache").write_text("1")
-    ended = state(folder / "score.py")
-    for reuse in (False, True):
-        assert changed_paths(before, made, ended, reuse=reuse) == []
-    assert kept_paths(before, made) == before
-    # What was there may be a log; but then nobody knows which content the results are of
-    (folder / "labels.txt").write_text("12")
-    ended = state(folder / "score.py")
-    assert changed_paths(before, made, ended, reuse=False) == []
-    assert changed_paths(before, made, ended, reuse=True) == [str(folder / "labels.txt")]
-    kept = kept_paths(before, made)
-    assert [digest is None for digest, _ in kept.values()] == [True, False]
-    (folder / "labels.txt").write_text("1")
-    assert changed_paths(kept, made, ended, reuse=True) == [str(folder / "labels.txt")]
-
-
-@pytest.mark.parametrize("reuse", [False, True])
-@pytest.mark.parametrize("change", ["labels.txt", "lab/x", "lab/new", "less"])
-def test_what_somebody_else_changes_later(folder: Path, change: str, reuse: bool) -> None:
-    made = spec("labels.txt", "lab")
-    before = named_paths.named_paths(made)
-    ended = state(folder / "score.py")
-    state(folder / "score.py")
-    if change == "less":
-        (folder / "lab" / "x").unlink()
-    else:
-        (folder / change).write_text("12")
-    assert changed_paths(before, made, ended, reuse=reuse) == [
-        str(folder / ("labels.txt" if change == "labels.txt" else "lab"))
-    ]
-
-
-def test_a_file_that_is_gone(folder: Path) -> None:
-    made = spec("labels.txt")
-    before = named_paths.named_paths(made)
-    (folder / "labels.txt").unlink()
-    assert changed_paths(before, made, 0, reuse=True) == [str(folder / "labels.txt")]
-
-
-def test_a_folder_of_too_many_files_does_not_hold_a_run_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_too_many_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(named_paths, "_FILES", 3)
-    seen: list[str] = []
-    real = named_paths._stat
-    monkeypatch.setattr(named_paths, "_stat", lambda path: seen.append(path) or real(path))
-    for number in range(50):
-        (folder / "lab" / f"{number:02}").touch()
-    named_paths.named_paths(spec("lab"))
-    assert len(seen) == 4
+    for number in range(5):
+        (folder / f"{number}").touch()
+    assert names(spec(*range(5))) == ["0", "1", "2"]
+
+
+def test_the_same(folder: Path) -> None:
+    before = named_files(spec("labels.txt"))
+    status = (folder / "labels.txt").stat()
+    # A copy that is put back
+    (folder / "labels.txt").unlink()
+    (folder / "labels.txt").write_text("one")
+    os.utime(folder / "labels.txt", ns=(0, status.st_mtime_ns))
+    assert changed_files(before) == []
+
+
+def test_a_log_that_grows_is_the_same(folder: Path) -> None:
+    for text in ("", "x" * 200_000):
+        (folder / "log").write_text(text)
+        before = named_files(spec("log"))
+        with open("log", "a") as file:
+            file.write("more")
+        assert changed_files(before) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("number two", "its size was 3 bytes, now 10"), ("on", "its size was 3 bytes, now 2")]
+)
+def test_another_content_is_no_growth(folder: Path, text: str, what: str) -> None:
+    before = named_files(spec("labels.txt"))
+    (folder / "labels.txt").write_text(text)
+    [changed] = changed_files(before)
+    assert (changed.path, changed.what) == (str(folder / "labels.txt"), what)
+    assert changed.written == (folder / "labels.txt").stat().st_mtime_ns
+
+
+def test_another_file_is_no_growth(folder: Path) -> None:
+    before = named_files(spec("labels.txt"))
+    (folder / "new").write_text("one and more")
+    (folder / "new").replace("labels.txt")
+    assert [one.what for one in changed_files(before)] == ["its size was 3 bytes, now 12"]
+
+
+def test_written_anew_and_gone(folder: Path) -> None:
+    os.utime("labels.txt", ns=(0, 0))
+    before = named_files(spec("labels.txt"))
+    os.utime("labels.txt", ns=(0, 10**9))
+    [changed] = changed_files(before)
+    assert changed.written == 10**9
+    assert changed.what.startswith("it was last written at 19")
+    (folder / "labels.txt").unlink()
+    [changed] = changed_files(before)
+    assert (changed.written, changed.what) == (0, "it is gone")
