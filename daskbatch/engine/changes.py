@@ -50,21 +50,21 @@ def changes_since(
     """
     found = differences(record.identity, spec, inputs, reuse=reuse)
     for file, at_work in _changed_files(record, folder, killed):
-        if not at_work:
+        if not at_work and (reuse or file.written):  # nobody knows when one has gone; a run that needs it fails
             text = f"the file {file.path}, which an argument names, has changed: {file.what}"
             found.append(Difference("arguments", text))
     return found + _changed_models(folder, spec) if reuse else found
 
 
 def changed_at_work(record: RunRecord, folder: RunFolder, *, killed: bool) -> list[str]:
-    """Files that arguments name, and that the run may have changed itself: they are not as it found them.
+    """Files that arguments name, and that the run may have changed or deleted itself: they are not as it found them.
 
     Parameters
     ----------
     record, folder, killed
         As for `changes_since`.
     """
-    return [file.path for file, at_work in _changed_files(record, folder, killed) if at_work]
+    return [file.path for file, at_work in _changed_files(record, folder, killed) if at_work or not file.written]
 
 
 def _changed_files(record: RunRecord, folder: RunFolder, killed: bool) -> list[tuple[ChangedFile, bool]]:

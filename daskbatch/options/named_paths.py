@@ -65,7 +65,9 @@ def named_files(spec: RunSpec) -> dict[str, list[Any]]:
             path = os.path.join(spec.folder, part)
             if not part or "\0" in part or path in found or len(found) == _FILES:
                 continue
-            if os.path.isfile(path) and not _is_known(os.path.realpath(path), known):
+            # As it is given too: /dev/stdout leads to wherever a shell has put it
+            places = (os.path.normpath(path), os.path.realpath(path))
+            if os.path.isfile(path) and not any(_is_known(place, known) for place in places):
                 found[path] = None
     return file_states(found)
 

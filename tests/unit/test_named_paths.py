@@ -110,3 +110,8 @@ def test_written_anew_and_gone(folder: Path) -> None:
     (folder / "labels.txt").unlink()
     [changed] = changed_files(before)
     assert (changed.written, changed.what) == (0, "it is gone")
+
+
+def test_what_devices_lead_to_does_not_count(folder: Path) -> None:
+    with open("labels.txt") as file:
+        assert names(spec(f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}")) == []
