@@ -111,7 +111,6 @@ def test_faults_in_the_middle_change_nothing(job: Job, proxied: FaultProxy) -> N
     assert [fault.times for fault in proxied.faults] == [0] * len(kinds)
 
 
-@both
 @pytest.mark.parametrize("kind", ["expired", "denied", "slow_down"])
 def test_a_store_that_refuses_in_the_middle_stops_the_run_and_it_goes_on(
     job: Job, proxied: FaultProxy, kind: str
@@ -153,7 +152,6 @@ def test_kill_9_leaves_nothing_and_the_run_goes_on(job: Job, victim: str) -> Non
     assert repeated <= 30 if victim == "client" else repeated <= 2
 
 
-@both
 @pytest.mark.parametrize("how", ["changed", "deleted"])
 def test_an_object_that_is_not_the_one_planned_fails_alone(job: Job, how: str) -> None:
     (job.notes / "wait-f00").touch()
