@@ -80,6 +80,14 @@ OPTIONS = (
         multiple=True,
     ),
     Option(
+        "output_storage_options",
+        "NAME=VALUE",
+        "The same for the store of --output, where it is a URL.",
+        default="those of --storage-options",
+        multiple=True,
+        in_try=False,
+    ),
+    Option(
         "script_output",
         "FOLDER",
         "Folder for what your code writes itself: EntryScript().output_dir.",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
     "AttemptFailed",
     "Event",
+    "FolderListener",
     "Listener",
     "MiniBatchFailed",
     "Notice",
@@ -184,3 +185,13 @@ class RunFinished(Event):
 
 
 Listener = Callable[[Event], None]
+
+
+@runtime_checkable
+class FolderListener(Protocol):
+    """A listener that writes into the output folder. Told before the first event where that is not what it was made
+    for: an output on a store is mirrored by a local folder.
+    """
+
+    def write_to(self, output: str) -> None:
+        """Write to this folder."""

@@ -65,11 +65,13 @@ class RunSpec:
     entry: EntryPoint
     input: InputSpec
     output: str
-    """Absolute path of the output folder."""
+    """Absolute path of the output folder, or the URL that stands for it."""
     folder: str
     """Absolute path of the caller's working directory, which relative paths in `arguments` start from."""
+    output_storage_options: tuple[tuple[str, str | bool], ...] = ()
+    """How the store of `output` is reached, where it is a URL. No secrets."""
     script_output: str | None = None
-    """Absolute path of the folder that the script is told to write to; None: the output folder."""
+    """Absolute path or URL of the folder for what the script writes; None: the output folder."""
     output_action: str = "append_row"
     """``"append_row"`` or ``"summary_only"``."""
     append_row_file_name: str = "predictions.csv"

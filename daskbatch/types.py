@@ -145,3 +145,5 @@ class Chunk(NamedTuple):
     """Records in the index."""
     checksum: int
     """CRC-32 of the index."""
+    token: str = ""
+    """Etag of the object, where segments are objects; empty: a file."""

@@ -40,8 +40,8 @@ def publish(run: Run, target: Path) -> None:
     target : Path
         A file of the result's name is replaced; it appears whole.
     """
-    if run.output_file is None:
-        return
+    if not isinstance(run.output_file, Path):
+        return  # none, or on a store: there it lies in its place already
     part = target / f".{secrets.token_hex(8)}.tmp"
     try:
         _copy(run.output_file, part)

@@ -96,7 +96,8 @@ def plan_run(
         source=_name_of_copy(copied),
     )
     _confirm(displaced)
-    record.write(folder.record)
+    folder.keep_plan(record.plan_digest)
+    folder.write_record(record)
     return _prepared(copied, plan, record)
 
 
@@ -110,6 +111,7 @@ def planned_before(
             f"source_directory {spec.entry.source_directory!r} was changed in the moment in which the run was taken up."
             " Next: repeat the command."
         )
+    folder.fetch_plan(record.plan_digest)
     plan = dataclasses.replace(plan_from_json(record.plan, folder.plan), storage=spec.input.storage_options)
     if plan.format == "arrow":
         plan = dataclasses.replace(plan, path=Path(os.devnull))
@@ -125,7 +127,7 @@ def planned_before(
         | {ARGUMENT_FILES: record.identity.get(ARGUMENT_FILES, {})},
     )
     if now != record and displaced() is None:
-        now.write(folder.record)
+        folder.write_record(now)
     return _prepared(copied, plan, now)
 
 

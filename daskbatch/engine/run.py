@@ -8,7 +8,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
@@ -18,14 +17,25 @@ from daskbatch.engine.changes import note_files_at_end
 from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.opening import opened
 from daskbatch.engine.planning import Prepared, digest_of_inputs, plan_run, planned_before
 from daskbatch.engine.resume import damaged_results, restore
 from daskbatch.engine.serial import run_serially
 from daskbatch.engine.signals import Interrupts
 from daskbatch.engine.stop import Stop
-from daskbatch.events import Event, Listener, Planned, Progress, RunFinished, RunReused, RunStarted, RunTakenOver
+from daskbatch.events import (
+    Event,
+    FolderListener,
+    Listener,
+    Planned,
+    Progress,
+    RunFinished,
+    RunReused,
+    RunStarted,
+    RunTakenOver,
+)
 from daskbatch.failpoints import failpoint
-from daskbatch.options import public_options
+from daskbatch.options.public import public_options
 from daskbatch.policy import Limits
 from daskbatch.remote.errors import StorageError
 from daskbatch.spec import RunSpec
@@ -78,7 +88,12 @@ def execute(
     RunFailed, RunCanceled
         With the user's traceback first in the message, and the summary as ``summary``.
     """
-    return _Run(spec, listeners, client, collection).execute(how or Beginning())
+    with opened(spec.output, spec.output_storage_options) as folder:
+        if str(folder.output) != spec.output:
+            for listener in listeners:
+                if isinstance(listener, FolderListener):
+                    listener.write_to(str(folder.output))
+        return _Run(spec, folder, listeners, client, collection).execute(how or Beginning())
 
 
 class _Run:
@@ -88,19 +103,25 @@ class _Run:
     books: Books
     prepared: Prepared
     batches: Iterator[MiniBatch]
+    cluster: contextlib.ExitStack
+    """What is entered in it lasts until the work is done; with an output on a store, until it is combined."""
 
-    def __init__(self, spec: RunSpec, listeners: Sequence[Listener], client: Client | None, collection: Any) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: RunFolder, listeners: Sequence[Listener], client: Client | None, collection: Any
+    ) -> None:
         self.spec = spec
         self.listeners = listeners
         self.client = client
         self.collection = collection
-        self.folder = RunFolder(Path(spec.output))
+        self.folder = folder
         self.run_id = ""
         self.round = 0
         """How often damaged results were done again."""
         self.began = time.monotonic()
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
+        self.client_there: Client | None = None
+        """While there is a cluster."""
 
     @property
     def name(self) -> str:
@@ -126,9 +147,10 @@ class _Run:
             status: str | None = "Failed"
             whole = False
             try:
-                self._prepare(begun)
-                planned = True
-                stop, combined = self._work_and_combine(begun.found)
+                with self.folder.shown():
+                    self._prepare(begun)
+                    planned = True
+                    stop, combined = self._work_and_combine(begun.found)
                 summary, stop = self._sum_up(stop, combined)
                 status = None if stop is not None and stop.taken_over else summary["status"]
                 if status == "Completed":
@@ -171,7 +193,7 @@ class _Run:
         """Nothing was run: leave the output folder without a trace of a run."""
         if self.epoch.look() is not None:
             return  # another engine has taken it over
-        self.folder.discard()  # away in one step, and only then let go: else who waits would go on with it
+        self.folder.take_back(self.epoch.number)  # first, and only then let go: else who waits would go on with it
         self.epoch.close(None)
         if not self.had_logs:
             shutil.rmtree(self.folder.logs, ignore_errors=True)
@@ -198,12 +220,18 @@ class _Run:
         """Work and combine; what turns out to be damaged is done again."""
         while True:
             self._open_books(found)
-            stop = self._work()
             try:
-                with self.phase("combine"):
-                    self.epoch.enter("combine")
-                    combined, stop = publish(self.spec, self.folder, self.books, stop, self.epoch.look)
-                    return stop, combined
+                with contextlib.ExitStack() as self.cluster:
+                    self.cluster.callback(setattr, self, "client_there", None)
+                    stop = self._settle(self._work())
+                    if not self.folder.combines_on_workers:
+                        self.cluster.close()
+                    with self.phase("combine"):
+                        self.epoch.enter("combine")
+                        combined, stop = publish(
+                            self.spec, self.folder, self.books, stop, self.epoch, self.client_there
+                        )
+                        return stop, combined
             except KeyboardInterrupt:
                 return Stop(errors.RunCanceled, "interrupted while the results were combined"), None
             except errors.SegmentDamaged as error:
@@ -211,6 +239,14 @@ class _Run:
                 if self.round > _REPAIRS:
                     return stop_of(error), None
                 found = damaged_results(self, error)
+
+    def _settle(self, stop: Stop | None) -> Stop | None:
+        """All that was committed is durable, or the run has failed."""
+        try:
+            self.epoch.ledger.settle()
+        except errors.RunFailed as error:
+            return stop or stop_of(error)
+        return stop
 
     def _open_books(self, found: Replay | None) -> None:
         """Books and what is left of the plan: all of it, or what earlier engines have not settled."""
@@ -256,7 +292,7 @@ class _Run:
             run_serially(
                 self.spec,
                 self.prepared,
-                self.folder.segments,
+                self.folder,
                 self.books,
                 self.batches,
                 self._serial_progress(),
@@ -294,7 +330,8 @@ class _Run:
             failpoint("summary.write.before")
             ending = (None, None) if stop is None else (stop.message, stop.traceback)
             self.tell(RunFinished(time.time(), summary, *ending))
-        except OSError as error:
+            self.folder.push()
+        except (OSError, StorageError) as error:
             why = f"the results are safe, but the summary cannot be written. {stop_of(error).message}"
             stop = stop or Stop(errors.RunFailed, why, cause=error)
             summary["status"] = "Failed" if summary["status"] == "Completed" else summary["status"]

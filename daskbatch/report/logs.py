@@ -73,6 +73,10 @@ class LogFiles:
         self._error_bytes: dict[Path, int] = {}
         self._given_up = False
 
+    def write_to(self, output: str) -> None:
+        """Write to another folder: what mirrors an output on a store."""
+        self._logs = Path(output, "logs")
+
     def __call__(self, event: Event) -> None:
         """Write what `event` adds."""
         if self._given_up:

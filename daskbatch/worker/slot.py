@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from daskbatch.errors import RunFailed
 from daskbatch.failpoints import failpoint
 from daskbatch.remote.errors import StorageError
 from daskbatch.store.refusal import refusal
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import Writer
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import wire
 from daskbatch.worker.attempt import failure_of
@@ -23,6 +24,7 @@ from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import NotAFrame
 
 if TYPE_CHECKING:
+    from daskbatch.remote.uploads import Uploads
     from daskbatch.worker.ahead import Ahead, Lot
 
 __all__ = ["Slot", "describe_death"]
@@ -41,12 +43,14 @@ class Slot:
         Name of the slot on its node, such as ``"process000"``; it outlives its runners.
     launch : Launch
         How its runners are started.
-    writer : SegmentWriter
+    writer : Writer
         Where its results go.
     tell : callable
         Takes one dict that is for the engine at once.
     ahead : Ahead, optional
         Makes local copies of mini-batches whose input lies in a store.
+    files : Uploads, optional
+        Puts what the script writes itself to a store: it is there before the results count.
     """
 
     def __init__(
@@ -54,9 +58,10 @@ class Slot:
         node: str,
         process: str,
         launch: Launch,
-        writer: SegmentWriter,
+        writer: Writer,
         tell: Tell,
         ahead: Ahead | None = None,
+        files: Uploads | None = None,
     ) -> None:
         self.node = node
         self.process = process
@@ -64,6 +69,7 @@ class Slot:
         self._writer = writer
         self._tell = tell
         self._ahead = ahead
+        self._files = files
         self._runner: Runner | None = None
         self._signatures: dict[int, str] = {}
         self._stopping = False
@@ -95,10 +101,11 @@ class Slot:
             # What was half written, or has still to come of this row, must not reach the next one.
             self._writer.abandon()
             self._drop_runner()
-            if not isinstance(error, OSError):
+            if not isinstance(error, (OSError, StorageError, RunFailed)):
                 raise
             report = TaskReport(self.node, self.process)
-            report.refused = refusal(error)  # raised, Dask would log it with a traceback
+            # Raised, Dask would log it with a traceback.
+            report.refused = refusal(error) if isinstance(error, OSError) else str(error)
             return report.as_dict()
 
     def _execute(self, task: int, row: bytes, blob: bytes | memoryview) -> dict[str, Any]:
@@ -124,6 +131,8 @@ class Slot:
             verdict = self._drop_runner()
             author = {"phase": "start"} if runner is None else _author(sent, report, verdict)
             self._account_for({**verdict, **author, "reason": "garbage"}, report)
+        if self._files is not None:
+            self._files.send()
         chunk = self._writer.commit()
         failpoint("report.before")
         return report.as_dict(chunk, time.monotonic() - began)

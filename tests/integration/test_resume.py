@@ -284,7 +284,9 @@ def test_who_wakes_up_when_all_is_done_writes_nothing(
     gated.halted(sleeper)
     os.kill(sleeper.pid, signal.SIGSTOP)
     stands_still = begin.stands_still
-    monkeypatch.setattr(begin, "stands_still", lambda path, over: stands_still(path, over, 1.5))
+    monkeypatch.setattr(
+        begin, "stands_still", lambda number, over, seconds, *how: stands_still(number, over, 1.5, *how)
+    )
     gated.go()
     monkeypatch.chdir(gated.folder)
     options = gated.options()

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskbatch.errors import EntryScriptError, InputError, UsageError
-from daskbatch.options import check_output, make_spec, public_options
+from daskbatch.options import check_output, make_spec
 from daskbatch.options.output import check_unused
+from daskbatch.options.public import public_options
 from daskbatch.options.values import byte_size, mini_batch_size
 from daskbatch.spec import RunSpec
 from daskbatch.types import MiniBatchSize
@@ -333,7 +334,7 @@ def test_a_folder_with_files_that_would_be_overwritten_is_refused(folder: Path, 
     (folder / "out").mkdir()
     (folder / "out" / name).write_text("")
     with pytest.raises(UsageError, match="Choose a new output folder") as error:
-        check_unused(spec())
+        check_unused(str(folder / "out"), "predictions.csv", lambda name: (folder / "out" / name).exists())
     assert repr(name) in str(error.value)
 
 
