@@ -78,7 +78,7 @@ def test_the_result_is_that_of_a_disk(s3: Bucket, tmp_path: Path, name: str, tex
         run = daskbatch.run(entry, data, output=f"{s3.url}/serial", compute="serial", **options(s3, **same))
         assert s3.get(f"serial/{name}") == oracle.output_file.read_bytes()
     assert run.to_pandas().equals(oracle.to_pandas())
-    kept = [key for key in s3.keys() if "/segments/" in key]
+    kept = [key for key in [*s3.keys()] if "/segments/" in key]
     assert kept == []
 
 
@@ -90,7 +90,7 @@ def test_what_is_for_people_is_there(s3: Bucket, tmp_path: Path) -> None:
         entry, f"{s3.url}/in/", output=f"{s3.url}/out/", storage_options=s3.options, mini_batch_size=3, progress=False
     )
     assert run.to_pandas()["size"].tolist() == list(range(12))
-    names = {key.removeprefix("out/") for key in s3.keys() if key.startswith("out/") and "/.daskbatch/" not in key}
+    names = {key.removeprefix("out/") for key in [*s3.keys()] if key.startswith("out/") and "/.daskbatch/" not in key}
     assert {"predictions.csv", "run_summary.json", "logs/job_result.txt"} <= names
     printed = [name for name in names if name.startswith("logs/user/stdout/")]
     assert b"seen" in b"".join(s3.get(f"out/{name}") for name in printed)
@@ -110,7 +110,7 @@ def test_the_same_command_again_finds_the_result(s3: Bucket, tmp_path: Path) -> 
         daskbatch.run(entry, data, output=f"{s3.url}/out", **options(s3))
     anew = daskbatch.run(entry, data, output=f"{s3.url}/out", fresh=True, **options(s3))
     assert "twice" not in anew.to_pandas().columns
-    state = {key.split("/")[2] for key in s3.keys() if key.startswith("out/.daskbatch/")}
+    state = {key.split("/")[2] for key in [*s3.keys()] if key.startswith("out/.daskbatch/")}
     assert anew.summary["run_id"] in state
     assert first.summary["run_id"] not in state
 

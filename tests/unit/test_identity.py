@@ -102,6 +102,11 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "task_seconds": ({}, {"task_seconds": 9}, "task_seconds was 2, now 9"),
     "storage_options": ({"inputs": "s3://b/k"}, {"inputs": "s3://b/k", "storage_options": ["region=r"]}, ""),
+    "output_storage_options": (
+        {"output": "s3://b/k"},
+        {"output": "s3://b/k", "output_storage_options": ["region=r"]},
+        "",
+    ),
     "node_count": ({}, {"node_count": 2}, ""),
     "process_count_per_node": ({}, {"process_count_per_node": 2}, ""),
     "compute": ({}, {"compute": "serial"}, ""),
