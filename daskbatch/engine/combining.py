@@ -93,6 +93,7 @@ def combine_on_store(
                 written = sum(piece.size for part in parts for piece in part.pieces)
         except (ObjectMissing, ObjectChanged) as error:
             raise SegmentDamaged(str(error)) from error
+        failpoint("combine.upload.after")
         failpoint("combine.finish.before")
         confirm()
         etag = compose.finish(upload, sent, folder.options)

@@ -23,9 +23,9 @@ import json
 import os
 import secrets
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,12 @@ from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.remote.compose import abort
 from daskbatch.remote.errors import StorageError
 from daskbatch.remote.object_ledger import ObjectLedger, read_ledger
-from daskbatch.remote.objects import delete_below, keys_below, object_state, read_many, read_object
+from daskbatch.remote.objects import delete_below, fetch_below, keys_below, object_state, read_many, read_object
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.put import delete, put_bytes
 from daskbatch.remote.retrying import AT_START, USUAL, Limit
 from daskbatch.remote.segments import SegmentObjects, SegmentObjectWriter
-from daskbatch.remote.uploads import Uploads
+from daskbatch.remote.uploads import Uploads, now_and_then
 from daskbatch.remote.urls import join
 from daskbatch.store.combine import Combined
 from daskbatch.store.ledger import Ledger
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["RunPrefix"]
 
 _MIRRORED = (RUN_SUMMARY, FAILED_ITEMS)
-_SHOW_EVERY = 10.0
-"""Seconds."""
 
 
 class RunPrefix(RunFolder):
@@ -145,23 +143,9 @@ class RunPrefix(RunFolder):
         """Files that note which models the run uses."""
         return {path.name: path.read_bytes() for path in sorted(self.models.glob("*")) if path.is_file()}
 
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
+    def shown(self) -> AbstractContextManager[None]:
         """Put what is for people now and then."""
-        ended = threading.Event()
-
-        def show() -> None:
-            while not ended.wait(_SHOW_EVERY):
-                with contextlib.suppress(StorageError, OSError):  # at the end it has to go well
-                    self.push()
-
-        thread = threading.Thread(target=show, name="daskbatch-logs", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return now_and_then(self.push)
 
     def take_back(self, number: int) -> None:
         """Take away a run that nothing was done for. Who claims it in this very moment finds its claim again."""
@@ -200,27 +184,17 @@ class RunPrefix(RunFolder):
         self._fetch_record(run_id, number)
         found = read_many([join(self.url, name) for name in _MIRRORED], self.options, self._limit)
         for name, data in zip(_MIRRORED, found, strict=True):
-            self._keep(self.output / name, data)
+            _keep(self.output / name, data)
             self._there |= {name} if data is not None else set()
-        urls = keys_below(join(self._state, run_id, "models"), self.options, self._limit)
-        self.models.mkdir(mode=0o700, exist_ok=True)
-        for url, data in zip(urls, read_many(urls, self.options, self._limit), strict=True):
-            self._keep(self.models / url.rpartition("/")[2], data)
+        fetch_below(join(self._state, run_id, "models"), self.models, self.options)
         self._uploads.take_as_sent()
 
     def _fetch_record(self, run_id: str, number: int) -> None:
         """What the last engine that wrote it down has written."""
         urls = [join(self._state, run_id, f"run-{n}.json") for n in range(number, 0, -1)]
         data = next((data for data in read_many(urls, self.options, self._limit) if data is not None), None)
-        self._keep(self.record, data)
+        _keep(self.record, data)
         self._run_id = run_id
-
-    @staticmethod
-    def _keep(path: Path, data: bytes | None) -> None:
-        if data is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_bytes(data)
 
     def holds(self, name: str) -> bool:
         """Whether there is an object of that name."""
@@ -318,17 +292,12 @@ class RunPrefix(RunFolder):
         """Have the plan that an earlier engine has made, if it can be had."""
         data = read_object(self.key(f"plan-{digest[:32]}.gz"), self.options)
         with contextlib.suppress(OSError, EOFError):
-            self._keep(self.plan, b"" if data is None else gzip.decompress(data))
+            _keep(self.plan, b"" if data is None else gzip.decompress(data))
 
     def fetch_logs(self) -> None:
         """Have the logs of earlier lives, which are added to. Those of the workers are the workers' affair."""
-        names = [join(LOGS, "sys"), join(LOGS, "user", "error")]
-        urls = [url for name in names for url in keys_below(join(self.url, name), self.options)]
-        for url, data in zip(urls, read_many(urls, self.options), strict=True):
-            path = Path(self.output, *url.removeprefix(self.url + "/").split("/"))
-            if data is not None and path.resolve().is_relative_to(self.output.resolve()):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+        for name in (join(LOGS, "sys"), join(LOGS, "user", "error")):
+            fetch_below(join(self.url, name), self.output / name, self.options)
         self._uploads.take_as_sent()
 
     def push(self) -> None:
@@ -378,3 +347,10 @@ class RunPrefix(RunFolder):
     def drop_segments(self) -> None:
         """The combined file is published: what it was made of goes."""
         delete_below(self.key("segments"), self.options)
+
+
+def _keep(path: Path, data: bytes | None) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_bytes(data)

@@ -18,6 +18,7 @@ from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.opening import opened
+from daskbatch.engine.phase import Phase
 from daskbatch.engine.planning import Prepared, digest_of_inputs, plan_run, planned_before
 from daskbatch.engine.resume import damaged_results, restore
 from daskbatch.engine.serial import run_serially
@@ -120,8 +121,7 @@ class _Run:
         self.began = time.monotonic()
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
-        self.client_there: Client | None = None
-        """While there is a cluster."""
+        self.client_there: Client | None = None  # while there is a cluster
 
     @property
     def name(self) -> str:
@@ -311,9 +311,9 @@ class _Run:
 
         return progress
 
-    def phase(self, name: str) -> _Phase:
+    def phase(self, name: str) -> Phase:
         """Measure what happens within."""
-        return _Phase(self.phases, name)
+        return Phase(self.phases, name)
 
     def _sum_up(self, stop: Stop | None, combined: Combined | None) -> tuple[dict[str, Any], Stop | None]:
         """The summary, told to all who listen, unless the run is another engine's by now."""
@@ -348,18 +348,3 @@ class _Run:
         if isinstance(raised, errors.RunCanceled):
             raised.exit_code = self._exit_code
         raise raised from stop.cause
-
-
-class _Phase:
-    """Measure a phase in seconds; the same phase again adds to it."""
-
-    def __init__(self, phases: dict[str, float], name: str) -> None:
-        self._phases = phases
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = time.monotonic() - self._began
-        self._phases[self._name] = round(self._phases.get(self._name, 0.0) + seconds, 6)

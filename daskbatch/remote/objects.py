@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from daskbatch.remote.errors import ObjectMissing, StorageError, explained
@@ -15,7 +16,16 @@ from daskbatch.remote.requests import each, plain_etag, request, run
 from daskbatch.remote.retrying import USUAL, Limit, retried_sync
 from daskbatch.remote.urls import split
 
-__all__ = ["ObjectState", "delete_below", "delete_many", "keys_below", "object_state", "read_many", "read_object"]
+__all__ = [
+    "ObjectState",
+    "delete_below",
+    "delete_many",
+    "fetch_below",
+    "keys_below",
+    "object_state",
+    "read_many",
+    "read_object",
+]
 
 _MOST = 2**40
 """Bytes; no object of a run's state is as long."""
@@ -166,6 +176,21 @@ def delete_below(url: str, options: StorageOptions = (), limit: Limit = USUAL) -
     StorageError
     """
     delete_many(keys_below(url, options, limit), options, limit)
+
+
+def fetch_below(url: str, folder: Path, options: StorageOptions = (), limit: Limit = USUAL) -> None:
+    """Write small objects below a prefix to files below a folder; never outside of it.
+
+    Raises
+    ------
+    StorageError
+    """
+    urls, root = keys_below(url, options, limit), url.rstrip("/") + "/"
+    for found, data in zip(urls, read_many(urls, options, limit), strict=True):
+        path = folder.joinpath(*found.removeprefix(root).split("/"))
+        if data is not None and path.resolve().is_relative_to(folder.resolve()):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def _is_file(info: dict[str, Any]) -> bool:

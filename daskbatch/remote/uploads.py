@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from daskbatch.remote.errors import StorageError
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.put import put_whole_file
 from daskbatch.remote.retrying import USUAL, Limit
 from daskbatch.remote.urls import join
 
-__all__ = ["Uploads"]
+__all__ = ["Uploads", "now_and_then"]
+
+_EVERY = 10.0
+"""Seconds."""
 
 
 class Uploads:
@@ -82,3 +87,22 @@ class Uploads:
 def _state(path: str) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def now_and_then(send: Callable[[], None]) -> Iterator[None]:
+    """Call it every ten seconds while the context lasts; what it raises, the last call has to raise again."""
+    ended = threading.Event()
+
+    def go_on() -> None:
+        while not ended.wait(_EVERY):
+            with contextlib.suppress(StorageError, OSError):
+                send()
+
+    thread = threading.Thread(target=go_on, name="daskbatch-uploads", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -11,13 +11,13 @@ import json
 import os
 import struct
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daskbatch.errors import SegmentDamaged
 from daskbatch.failpoints import failpoint
+from daskbatch.store.open_files import OpenFiles
 from daskbatch.store.refusal import naming
 from daskbatch.types import Chunk, Record
 
@@ -47,7 +47,6 @@ RECORD_BYTES = _RECORD.size
 """Bytes of a packed record; its fields are those of `Record`, in that order."""
 
 _BUFFER_BYTES = 2**20
-_OPEN_FILES = 64
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -267,7 +266,7 @@ class SegmentFolder:
 
     def indexes(self, chunks: Iterable[Chunk]) -> Iterator[bytes | SegmentDamaged]:
         """See `Segments`."""
-        with _Files(self._folder) as files:
+        with OpenFiles(self._folder) as files:
             for chunk in chunks:
                 try:
                     yield bytes(files.read(chunk.segment, chunk.index, chunk.end))
@@ -276,48 +275,9 @@ class SegmentFolder:
 
     def read(self, wanted: Iterable[tuple[Span, T]]) -> Iterator[tuple[memoryview, T]]:
         """See `Segments`."""
-        with _Files(self._folder) as files:
+        with OpenFiles(self._folder) as files:
             for span, what in wanted:
                 yield files.read(span.segment, span.start, span.end), what
-
-
-class _Files:
-    """Some files of a folder that stay open for a while."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._fds: OrderedDict[str, int] = OrderedDict()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._fds:
-            os.close(self._fds.popitem()[1])
-
-    def read(self, segment: str, start: int, end: int) -> memoryview:
-        fd = self._fds.pop(segment, -1)
-        if fd < 0:
-            if len(self._fds) >= _OPEN_FILES:
-                os.close(self._fds.popitem(last=False)[1])
-            fd = self._open(segment)
-        self._fds[segment] = fd
-        parts = []
-        while start < end:  # Linux gives at most 2 GB at once
-            data = os.pread(fd, end - start, start)
-            if not data:
-                path = self._folder / segment
-                raise SegmentDamaged(f"{path} is shorter than what was committed: it ends before byte {end}")
-            parts.append(data)
-            start += len(data)
-        return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _open(self, segment: str) -> int:
-        """A link is not followed."""
-        try:
-            return os.open(self._folder / segment, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise SegmentDamaged(f"{self._folder / segment} cannot be read: {error.strerror}") from None
 
 
 def read_index(segments: Segments, chunk: Chunk) -> tuple[npt.NDArray[np.void], list[str]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from daskbatch.engine import epoch as epoch_module
 from daskbatch.engine import status as module
 from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.folder import RunFolder
@@ -41,7 +40,7 @@ def own(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     began: list[Epoch] = []
 
     def begin(every: float = 3600.0) -> Epoch:
-        monkeypatch.setattr(epoch_module, "EVERY", every)
+        monkeypatch.setattr(RunFolder, "beat_every", every)
         began.append(Epoch(folder, folder.latest_epoch() + 1, "the-run"))
         return began[-1]
 
