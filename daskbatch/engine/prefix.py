@@ -110,10 +110,6 @@ class RunPrefix(RunFolder):
         return join(self._state, f"engine-{number}.json")
 
     @property
-    def _cancel_url(self) -> str:
-        return join(self._state, "cancel")
-
-    @property
     def state_place(self) -> str:
         """URL of what the run has on the store."""
         return self.key()
@@ -230,18 +226,18 @@ class RunPrefix(RunFolder):
         """Whether the run is another's by now, and whether somebody asks for an end; None: that cannot be seen."""
         try:
             follows = object_state(self._claim_url(number + 1), self.options) is not None
-            asked = object_state(self._cancel_url, self.options) is not None
+            asked = object_state(join(self._state, "cancel"), self.options) is not None
             return follows or not ledger.in_place, asked
         except StorageError:
             return None
 
     def ask_to_cancel(self) -> None:
         """Leave word for the engine."""
-        put_bytes(self._cancel_url, b"{}", self.options, self._limit)
+        put_bytes(join(self._state, "cancel"), b"{}", self.options, self._limit)
 
     def forget_cancel(self) -> None:
         """The engine has heard it."""
-        delete(self._cancel_url, self.options)
+        delete(join(self._state, "cancel"), self.options)
 
     # Heartbeats
 
@@ -340,9 +336,6 @@ class RunPrefix(RunFolder):
         for name in _MIRRORED:
             self.remove(name)
         self.refresh()
-
-    def sweep(self) -> None:
-        """Nothing half-written is ever on a store."""
 
     def drop_segments(self) -> None:
         """The combined file is published: what it was made of goes."""

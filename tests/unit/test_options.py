@@ -154,7 +154,6 @@ REFUSED = [
     ("tensorflow1", 1, "True or False"),
     ("scheduler", "nowhere.json", "no such file"),
     ("compute", "slurm", "local or serial"),
-    ("output", "s3://me:hush@bucket/out", "holds a user's name or password"),
     ("output", "", "must be a path"),
     ("output", 5, "of type int"),
     ("mini_batch_sise", 5, "Did you mean 'mini_batch_size'?"),
