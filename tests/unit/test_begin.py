@@ -42,6 +42,7 @@ def run(mini_batch):
 ENGINE = """
 import sys
 from pathlib import Path
+from daskbatch.engine import epoch
 from daskbatch.engine.folder import RunFolder
 
 RunFolder.beat_every = 0.01
