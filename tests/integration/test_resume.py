@@ -342,7 +342,7 @@ def damage(gated: Gated, how: str) -> Counter[str]:
     """Damage some of the stored results; return the mini-batches that this costs, by their first items."""
     folder = RunFolder(gated.out)
     chunks = replay(folder.ledger(folder.latest_epoch())).chunks
-    firsts = [str(record["file"]) for chunk in chunks for record in read_index(folder.segments, chunk)[0]]
+    firsts = [str(record["file"]) for chunk in chunks for record in read_index(folder.results, chunk)[0]]
     assert len(firsts) == len(chunks)
     victim = chunks[3]
     path = folder.segments / victim.segment
