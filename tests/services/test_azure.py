@@ -37,7 +37,7 @@ QUICK = Limit(tries=2, seconds=20.0)
 ODD = ["a b/ü?#%.bin", "100%25.bin", "x+y&z=.bin", "a//b", ".hidden/x"]
 SMOKE = (
     "files", "files with odd names", "files by key", "csv by bytes", "csv by rows", "csv by key", "gzip", "multi-line",
-    "jsonl", "row groups", "slices of row groups", "parquet by key",
+    "jsonl", "row groups", "slices of row groups", "parquet by key", "columns of csv", "columns of row groups",
 )  # fmt: skip
 
 
