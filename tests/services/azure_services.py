@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from azurite_server import AzuriteServer, Container, Unavailable, azurite_server
+from fault_proxy import FaultProxy, fault_proxy
 
-__all__ = ["azure", "azurite"]
+__all__ = ["azure", "azurite", "through"]
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,19 @@ def azurite() -> Iterator[AzuriteServer]:
                 pytest.fail(f"{error} (CI is set, so this is a failure)")
             pytest.skip(str(error))
         yield server
+
+
+@pytest.fixture
+def through(azure: Container, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy with faults between the code under test and the server."""
+    from adlfs import AzureBlobFileSystem
+
+    server, _, _ = azure.server.endpoint.rpartition("/")
+    string = azure.server.environment["AZURE_STORAGE_CONNECTION_STRING"]
+    with fault_proxy(server) as proxy:
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", string.replace(server, proxy.endpoint))
+        AzureBlobFileSystem.clear_instance_cache()
+        yield proxy
 
 
 @pytest.fixture

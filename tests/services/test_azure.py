@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from azurite_server import Container
 from click.testing import CliRunner
+from fault_proxy import Fault, FaultProxy
 from test_inputs_on_s3 import CASES, entry, scored
 
 from daskbatch.cli import cli
 from daskbatch.remote import azure as requests
+from daskbatch.remote import retrying
 from daskbatch.remote.compose import Piece, compose, data_piece
 from daskbatch.remote.deleting import delete_below
 from daskbatch.remote.errors import (
@@ -23,6 +25,7 @@ from daskbatch.remote.errors import (
     EndpointWrong,
     ObjectChanged,
     ObjectMissing,
+    StorageUnavailable,
 )
 from daskbatch.remote.fetch import Wanted, fetch, fetch_many, fetch_ranges, read_range
 from daskbatch.remote.filesystem import filesystem
@@ -177,6 +180,57 @@ def test_listing_is_in_the_order_of_keys(azure: Container, monkeypatch: pytest.M
     assert azure.has("a")
     assert delete_below(azure.url) == len(names) - 4
     assert (azure.keys(), delete_below(azure.url)) == ([], 0)
+
+
+FAULTS = ("slow_down", "error", "reset_before", "reset_after")
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "cut"])
+def test_a_fetch_outlives_faults(
+    azure: Container, through: FaultProxy, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_BASE", 0.001)
+    data = os.urandom(200_000)
+    url, token = azure.put("k", data), azure.etag("k")
+    through.faults = [Fault(kind, "GET", times=3)]
+    fetch(Wanted(url, str(tmp_path / "x"), len(data), token), limit=Limit(tries=4))
+    assert ((tmp_path / "x").read_bytes() == data, through.count("GET")) == (True, 4)
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "cut_request"])
+def test_puts_outlive_faults(
+    azure: Container, through: FaultProxy, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_BASE", 0.001)
+    monkeypatch.setattr(requests, "_BLOCK", 100_000)
+    limit, data = Limit(tries=4), os.urandom(250_000)
+    (tmp_path / "f").write_bytes(data)
+    for name, put in {
+        "put": lambda url: put_bytes(url, data, limit=limit),
+        "file": lambda url: put_file(url, str(tmp_path / "f"), limit=limit),
+        "create": lambda url: create(url, data, limit=limit),
+    }.items():
+        before = through.count("PUT")
+        through.faults = [Fault(kind, "PUT", times=3)]
+        put(f"{azure.url}/{name}")
+        assert (azure.get(name) == data, through.faults[0].times) == (True, 0)
+        assert through.count("PUT") - before == (7 if name == "file" else 4)  # one loop tries again, and no other
+    through.faults = [Fault(kind, "DELETE", times=3)]
+    delete(azure.url + "/put", limit=limit)
+    assert not azure.has("put")
+
+
+def test_the_limit_is_the_end_and_nothing_is_published(
+    azure: Container, through: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_BASE", 0.001)
+    monkeypatch.setattr(requests, "_BLOCK", 100_000)
+    azure.put("f", b"old")
+    (tmp_path / "f").write_bytes(bytes(250_000))
+    through.faults = [Fault("slow_down", "PUT", "comp=blocklist", times=100)]
+    with pytest.raises(StorageUnavailable, match=r"finishing the upload, tried 3 times: .* Next: resume the run later"):
+        put_file(azure.url + "/f", str(tmp_path / "f"), limit=Limit(tries=3))
+    assert (azure.get("f"), through.count("PUT", "comp=blocklist")) == (b"old", 3)
 
 
 WRITES: dict[str, Callable[[str], object]] = {

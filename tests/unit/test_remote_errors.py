@@ -132,7 +132,7 @@ def test_azures_own_errors_of_the_client_are_known() -> None:
     with pytest.raises(EndpointWrong, match="check the account, the network"):
         raise explained(refused, "abfs://c/k")
     refused.__cause__ = aiohttp.ClientConnectorCertificateError(None, ValueError("x"))  # type: ignore[arg-type]
-    with pytest.raises(EndpointWrong, match="certificate is not trusted .*SSL_CERT_FILE"):
+    with pytest.raises(EndpointWrong, match=r"certificate is not trusted .*SSL_CERT_FILE"):
         raise explained(refused, "abfs://c/k")
 
 

@@ -79,11 +79,9 @@ def test_a_client_is_shared_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch)
 def test_options_of_azure_name_the_account_and_no_more() -> None:
     given = {"account_name": "a", "account_host": "a.blob.core.cloudapi.de", "anon": True}
     assert dict(checked(given, "abfss")) == given
-    with pytest.raises(UsageError, match="abfs has no option 'endpoint_url'.* AZURE_STORAGE_CONNECTION_STRING in"):
+    with pytest.raises(UsageError, match=r"abfs has no option 'endpoint_url'.* AZURE_STORAGE_CONNECTION_STRING in"):
         checked({"endpoint_url": "http://127.0.0.1:10000"}, "abfs")
-    with pytest.raises(
-        UsageError, match=r"is a secret.*AZURE_STORAGE_CONNECTION_STRING.*Next: leave account_key out\."
-    ):
+    with pytest.raises(UsageError, match=r"is a secret.*AZURE_STORAGE_CONNECTION_STRING.* leave account_key out\."):
         checked({"account_key": "x"}, "az")
 
 
