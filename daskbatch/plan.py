@@ -108,6 +108,7 @@ def _refuse_unfit_options(spec: InputSpec, name: str) -> None:
         ("support_multi_line", spec.support_multi_line, ("csv", "tsv")),
         ("dtype", bool(spec.dtype), ("csv", "tsv", "jsonl", "parquet")),
         ("include_path", spec.include_path, ("csv", "tsv", "jsonl", "parquet")),
+        ("columns", bool(spec.columns), ("csv", "tsv", "jsonl", "parquet")),
     ):
         if given and name not in formats:
             raise InputError(
@@ -127,6 +128,7 @@ def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableForma
         dtype=spec.dtype,
         include_path=spec.include_path,
         partition_format=spec.partition_format or "",
+        selection=spec.columns,
     )
 
 
@@ -201,14 +203,16 @@ def _with_schema(path: Path, files: int, table: TableFormat, storage: Storage) -
         others = f", nor has any other of the {files} tables" if files > 1 else ""
         raise InputError(f"inputs: {paths[0]} has no rows{others}. Next: check the path.")
     PathColumns(table).refuse_taken((name for name, _ in sample.columns), sample.schema_from)
-    return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
+    fields = 0 if table.header or not table.selection else sample.fields
+    table = table._replace(columns=sample.columns, schema_from=sample.schema_from, fields=fields)
+    return table, max(sample.record_bytes, 1.0)
 
 
 def _plan_parquet(sources: Sources, table: TableFormat, path: Path, storage: Storage) -> Plan:
     from daskbatch.store.schema import apply_dtype
 
     files = input_bytes = count = rows = 0
-    schema = ParquetSchema()
+    schema = ParquetSchema(table)
     with path.open("w", encoding="ascii") as file:
         for entry, metadata in _footers(sources.tables(), storage):
             groups = schema.add(entry[0], metadata, partial(parquet_source, entry, storage))
@@ -219,7 +223,8 @@ def _plan_parquet(sources: Sources, table: TableFormat, path: Path, storage: Sto
             count += count_cuts(groups, table.size)
     if not rows:
         raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
-    table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
+    columns = apply_dtype(schema.columns(), table, schema.first, schema.names)
+    table = table._replace(columns=columns, schema_from=schema.first)
     PathColumns(table).refuse_taken((name for name, _ in table.columns), schema.first)
     head = _table_head(sources, "parquet", files, input_bytes)
     return Plan(

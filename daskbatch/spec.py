@@ -48,6 +48,8 @@ class InputSpec:
     """(column, type name) pairs as the user gave them."""
     include_path: bool = False
     """A table's rows have a column ``Path``."""
+    columns: tuple[str, ...] = ()
+    """Those of a table that are read, in this order. Empty: all."""
     partition_format: str | None = None
     """What paths say, for `daskbatch.store.partition_format`; its keys are columns of a table's rows."""
     partition_keys: tuple[str, ...] = ()

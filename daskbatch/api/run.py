@@ -171,6 +171,9 @@ def run(
             hold newlines; ``{"column": "int64"}``.
         include_path : bool
             Rows of tables get a column ``Path`` in front, with their file's path.
+        columns : list of str
+            Columns of tables that are read, in this order. Other columns may differ from file to file. Of Parquet
+            their pages alone are read, and a `mini_batch_size` in bytes counts theirs; of text it counts whole lines.
         partition_format : str
             What the end of each path says, such as ``"/{store}/{day:yyyy-MM-dd}/*.csv"``. Its keys become columns
             behind those of a table: strings, or datetimes where a pattern is given.

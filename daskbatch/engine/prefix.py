@@ -1,19 +1,4 @@
-"""The output of a run on a store: what of it lies below which key, and the local folder that mirrors the small of it.
-
-::
-
-    PREFIX/predictions.csv, run_summary.json, failed_items.jsonl, logs/     for people
-    PREFIX/.daskbatch/epoch-N.json            claims the run for engine N: the first line of its ledger
-    PREFIX/.daskbatch/engine-N.json           its heartbeat
-    PREFIX/.daskbatch/cancel                  asks for an end
-    PREFIX/.daskbatch/RUN/run-N.json          what the run is, as engine N has written it down
-    PREFIX/.daskbatch/RUN/plan-DIGEST.gz      its plan
-    PREFIX/.daskbatch/RUN/ledger-N-TOKEN/     the other lines of that ledger
-    PREFIX/.daskbatch/RUN/segments/           results
-
-All of a run lies below its id, and claims are never deleted: an engine of a run that was discarded, and wakes, writes
-where nobody looks. Nothing is listed to find out what counts.
-"""
+"""The output of a run on a store, and the local folder that mirrors what of it is small."""
 
 from __future__ import annotations
 
@@ -32,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from daskbatch.engine.combining import combine_on_store
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.record import RunRecord
+from daskbatch.engine.run_urls import RunUrls
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.remote.compose import abort
+from daskbatch.remote.deleting import delete_below
 from daskbatch.remote.errors import StorageError
+from daskbatch.remote.listing import keys_below
 from daskbatch.remote.object_ledger import ObjectLedger, read_ledger
-from daskbatch.remote.objects import delete_below, fetch_below, keys_below, object_state, read_many, read_object
+from daskbatch.remote.objects import fetch_below, object_state, read_many, read_object
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.put import delete, put_bytes
 from daskbatch.remote.retrying import AT_START, USUAL, Limit
@@ -77,6 +65,7 @@ class RunPrefix(RunFolder):
     def __init__(self, url: str, mirror: Path, options: StorageOptions = ()) -> None:
         super().__init__(mirror)
         self.url = url.rstrip("/")
+        self._urls = RunUrls(self.url)
         self.options = options
         self._limit: Limit = AT_START
         self._run_id = ""
@@ -97,17 +86,7 @@ class RunPrefix(RunFolder):
 
     def key(self, *names: str) -> str:
         """URL of something of the run that this engine owns."""
-        return join(self._state, self._run_id, *names)
-
-    @property
-    def _state(self) -> str:
-        return join(self.url, STATE_FOLDER)
-
-    def _claim_url(self, number: int) -> str:
-        return join(self._state, f"epoch-{number}.json")
-
-    def _beat_url(self, number: int) -> str:
-        return join(self._state, f"engine-{number}.json")
+        return self._urls.run(self._run_id, *names)
 
     @property
     def state_place(self) -> str:
@@ -148,9 +127,9 @@ class RunPrefix(RunFolder):
         claim = self.ledger(number).read_bytes().splitlines(keepends=True)[0]
         delete_below(self.key(), self.options)
         self.forget_beat(number)
-        delete(self._claim_url(number), self.options)
-        if object_state(self._claim_url(number + 1), self.options) is not None:
-            put_bytes(self._claim_url(number), claim, self.options)
+        delete(self._urls.claim(number), self.options)
+        if object_state(self._urls.claim(number + 1), self.options) is not None:
+            put_bytes(self._urls.claim(number), claim, self.options)
         for name in _MIRRORED:
             self.remove(name)
 
@@ -163,7 +142,7 @@ class RunPrefix(RunFolder):
         """Bring the mirror up to what is on the store: claims, the ledgers that count, the record, the summary."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         number, headers = 0, []
-        while (claim := read_object(self._claim_url(number + 1), self.options, self._limit)) is not None:
+        while (claim := read_object(self._urls.claim(number + 1), self.options, self._limit)) is not None:
             number += 1
             self.ledger(number).write_bytes(claim)
             headers.append((header_of(self.ledger(number)) or {}, claim))
@@ -174,39 +153,39 @@ class RunPrefix(RunFolder):
         for name in {*(name for name, _ in latest.get("earlier", ())), self.ledger(number).name}:
             epoch = int(name.removeprefix("ledger-").removesuffix(".jsonl"))
             header, claim = headers[epoch - 1]
-            below = join(self._state, str(header.get("run")))
+            below = self._urls.run(str(header.get("run")))
             token = str(header.get("token"))
             self.ledger(epoch).write_bytes(read_ledger(claim, below, epoch, token, self.options))
         self._fetch_record(run_id, number)
-        found = read_many([join(self.url, name) for name in _MIRRORED], self.options, self._limit)
+        found = read_many([self._urls.named(name) for name in _MIRRORED], self.options, self._limit)
         for name, data in zip(_MIRRORED, found, strict=True):
             _keep(self.output / name, data)
             self._there |= {name} if data is not None else set()
-        fetch_below(join(self._state, run_id, "models"), self.models, self.options)
+        fetch_below(self._urls.run(run_id, "models"), self.models, self.options)
         self._uploads.take_as_sent()
 
     def _fetch_record(self, run_id: str, number: int) -> None:
         """What the last engine that wrote it down has written."""
-        urls = [join(self._state, run_id, f"run-{n}.json") for n in range(number, 0, -1)]
+        urls = [self._urls.run(run_id, f"run-{n}.json") for n in range(number, 0, -1)]
         data = next((data for data in read_many(urls, self.options, self._limit) if data is not None), None)
         _keep(self.record, data)
         self._run_id = run_id
 
     def holds(self, name: str) -> bool:
         """Whether there is an object of that name."""
-        return object_state(join(self.url, name), self.options, self._limit) is not None
+        return object_state(self._urls.named(name), self.options, self._limit) is not None
 
     @property
     def has_segments(self) -> bool:
         """Whether what the slots wrote is there still."""
-        return bool(keys_below(join(self._state, self._run_id, "segments"), self.options, self._limit))
+        return any(keys_below(self._urls.run(self._run_id, "segments"), self.options, self._limit))
 
     # The claim of the run
 
     def claim(self, number: int, run_id: str, earlier: Sequence[tuple[str, int]]) -> Ledger:
         """Begin an epoch's ledger; see `ObjectLedger.begin`."""
-        below = join(self._state, run_id)
-        where = (self.ledger(number), self._claim_url(number), below, run_id)
+        below = self._urls.run(run_id)
+        where = (self.ledger(number), self._urls.claim(number), below, run_id)
         ledger = ObjectLedger.begin(*where, epoch=number, earlier=earlier, options=self.options)
         self._run_id, self._number, self._limit = run_id, number, USUAL
         return ledger
@@ -215,7 +194,7 @@ class RunPrefix(RunFolder):
         """Whether the engine of that epoch has ended in order, or has lost the run."""
         header = header_of(self.ledger(number)) or {}
         claim = self.ledger(number).read_bytes().splitlines(keepends=True)[0]
-        below, token = join(self._state, str(header.get("run"))), str(header.get("token"))
+        below, token = self._urls.run(str(header.get("run"))), str(header.get("token"))
         try:
             self.ledger(number).write_bytes(read_ledger(claim, below, number, token, self.options))
         except StorageError:
@@ -225,19 +204,19 @@ class RunPrefix(RunFolder):
     def look(self, number: int, ledger: Ledger) -> tuple[bool, bool] | None:
         """Whether the run is another's by now, and whether somebody asks for an end; None: that cannot be seen."""
         try:
-            follows = object_state(self._claim_url(number + 1), self.options) is not None
-            asked = object_state(join(self._state, "cancel"), self.options) is not None
+            follows = object_state(self._urls.claim(number + 1), self.options) is not None
+            asked = object_state(self._urls.cancel, self.options) is not None
             return follows or not ledger.in_place, asked
         except StorageError:
             return None
 
     def ask_to_cancel(self) -> None:
         """Leave word for the engine."""
-        put_bytes(join(self._state, "cancel"), b"{}", self.options, self._limit)
+        put_bytes(self._urls.cancel, b"{}", self.options, self._limit)
 
     def forget_cancel(self) -> None:
         """The engine has heard it."""
-        delete(join(self._state, "cancel"), self.options)
+        delete(self._urls.cancel, self.options)
 
     # Heartbeats
 
@@ -247,29 +226,29 @@ class RunPrefix(RunFolder):
 
     def beat(self, number: int, content: dict[str, Any]) -> None:
         """Show a sign of life."""
-        put_bytes(self._beat_url(number), json.dumps(content).encode(), self.options)
+        put_bytes(self._urls.beat(number), json.dumps(content).encode(), self.options)
 
     def read_beat(self, number: int) -> dict[str, Any] | None:
         """The last sign of life."""
-        data = read_object(self._beat_url(number), self.options, self._limit)
+        data = read_object(self._urls.beat(number), self.options, self._limit)
         content = None if data is None else json.loads(data)
         return content if isinstance(content, dict) else None
 
     def forget_beat(self, number: int) -> None:
         """That engine is gone."""
-        delete(self._beat_url(number), self.options)
+        delete(self._urls.beat(number), self.options)
 
     def is_fresh(self, number: int, now: float, seconds: float) -> bool:
         """Whether the last sign of life is no older, by the clocks of this host and the store."""
-        found = object_state(self._beat_url(number), self.options, self._limit)
+        found = object_state(self._urls.beat(number), self.options, self._limit)
         return found is not None and abs(now - found.changed) < seconds
 
     def last_sign(self) -> int:
         """When an engine was last at work here, in nanoseconds, by the clock of the store."""
         number = self.latest_epoch()
-        urls = (join(self.url, RUN_SUMMARY), self._claim_url(number), self._beat_url(number))
+        urls = (self._urls.named(RUN_SUMMARY), self._urls.claim(number), self._urls.beat(number))
         found = (object_state(url, self.options, self._limit) for url in urls)
-        return max((int(one.changed * 1e9) for one in found if one is not None), default=time.time_ns())
+        return max((int(one.changed * 1e9) for one in found if one is not None), default=0) or time.time_ns()
 
     # What is written down
 
@@ -293,7 +272,7 @@ class RunPrefix(RunFolder):
     def fetch_logs(self) -> None:
         """Have the logs of earlier lives, which are added to. Those of the workers are the workers' affair."""
         for name in (join(LOGS, "sys"), join(LOGS, "user", "error")):
-            fetch_below(join(self.url, name), self.output / name, self.options)
+            fetch_below(self._urls.named(name), self.output / name, self.options)
         self._uploads.take_as_sent()
 
     def push(self) -> None:
@@ -303,12 +282,12 @@ class RunPrefix(RunFolder):
             if os.path.lexists(self.output / name):
                 self._there.add(name)
             elif name in self._there:
-                delete(join(self.url, name), self.options)
+                delete(self._urls.named(name), self.options)
                 self._there.discard(name)
 
     def is_result(self, output: Mapping[str, Any]) -> bool:
         """Whether the object is the one that was published, by the summary's word."""
-        found = object_state(join(self.url, output["name"]), self.options, self._limit)
+        found = object_state(self._urls.named(output["name"]), self.options, self._limit)
         return found is not None and (found.size, found.token) == (output["bytes"], output["etag"])
 
     @property
@@ -325,14 +304,14 @@ class RunPrefix(RunFolder):
     def remove(self, name: str) -> None:
         """Delete an object of the output, if it is there."""
         super().remove(name)
-        delete(join(self.url, name), self.options)
+        delete(self._urls.named(name), self.options)
 
     def discard(self) -> None:
         """Take a run away: its claim says already that nobody goes on with it. Results stay."""
         header = header_of(self.ledger(max(1, self.latest_epoch() - 1))) or {}
         shutil.rmtree(self.state, ignore_errors=True)
         for run_id in {str(header.get("run")), self._run_id} - {"None", ""}:
-            delete_below(join(self._state, run_id), self.options)
+            delete_below(self._urls.run(run_id), self.options)
         for name in _MIRRORED:
             self.remove(name)
         self.refresh()

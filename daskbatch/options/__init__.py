@@ -19,7 +19,7 @@ from daskbatch.options.interpreter import check_interpreter, parse_prefix, refus
 from daskbatch.options.output import check_output
 from daskbatch.options.storage import output_options
 from daskbatch.options.storage import storage_options as parse_storage
-from daskbatch.options.tables import column_types, separator_character, text_encoding
+from daskbatch.options.tables import column_names, column_types, separator_character, text_encoding
 from daskbatch.options.values import (
     byte_size,
     choice,
@@ -78,6 +78,7 @@ def make_spec(
     support_multi_line: bool = DEFAULTS["support_multi_line"],
     dtype: Mapping[str, object] | Sequence[str] | str | None = None,
     include_path: bool = DEFAULTS["include_path"],
+    columns: Sequence[str] | str | None = None,
     partition_format: str | None = DEFAULTS["partition_format"],
     partition_keys: Sequence[str] | str | None = None,
     storage_options: Mapping[str, object] | Sequence[str] | None = None,
@@ -147,6 +148,7 @@ def make_spec(
             multi_line=_switch("support_multi_line", support_multi_line),
             dtype=dtype,
             include_path=_switch("include_path", include_path),
+            columns=columns,
             partition_format=partition_format,
             partition_keys=partition_keys,
             storage=storage_options,
@@ -196,6 +198,7 @@ def _input_spec(
     multi_line: bool,
     dtype: object,
     include_path: bool,
+    columns: Sequence[str] | str | None,
     partition_format: str | None,
     partition_keys: Sequence[str] | str | None,
     storage: object,
@@ -216,9 +219,13 @@ def _input_spec(
     ):
         if given and input_format not in _TEXT_FORMATS:
             raise UsageError(f"{name} is for csv and tsv, but input_format is {input_format!r}. Leave one of them out.")
-    for name, given in (("dtype", bool(dtype)), ("include_path", include_path)):
+    for name, given in (("dtype", bool(dtype)), ("include_path", include_path), ("columns", columns is not None)):
         if given and input_format == "files":
             raise UsageError(f"{name} is for tables, but input_format is 'files'. Leave one of them out.")
+    if columns is not None and not paths:
+        raise UsageError(
+            "columns is for files; of a Dask dataframe give the columns themselves, such as ddf[['id', 'price']]."
+        )
     form = None if partition_format is None else parse_format(partition_format).text
     return InputSpec(
         paths=paths,
@@ -230,6 +237,7 @@ def _input_spec(
         support_multi_line=multi_line,
         dtype=() if dtype is None else column_types(dtype),
         include_path=include_path,
+        columns=() if columns is None else column_names(columns),
         partition_format=form,
         partition_keys=partition_key_names(partition_keys, form=form, size=size, has_files=bool(paths)),
         storage_options=_own_options(storage, paths, output),

@@ -46,6 +46,7 @@ GROUPS: Mapping[str, Group] = {
     "support_multi_line": Group.RESULT,
     "dtype": Group.RESULT,
     "include_path": Group.RESULT,
+    "columns": Group.RESULT,
     "partition_format": Group.RESULT,
     "partition_keys": Group.RESULT,
     "datasets": Group.RESULT,

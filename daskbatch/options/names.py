@@ -20,6 +20,7 @@ class RunOptions(TypedDict, total=False):
     support_multi_line: bool
     dtype: Mapping[str, object] | Sequence[str] | str | None
     include_path: bool
+    columns: Sequence[str] | str | None
     partition_format: str | None
     partition_keys: Sequence[str] | str | None
     storage_options: Mapping[str, object] | Sequence[str] | None

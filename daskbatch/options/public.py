@@ -33,6 +33,7 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         "support_multi_line": given.support_multi_line,
         "dtype": dict(given.dtype),
         "include_path": given.include_path,
+        "columns": list(given.columns) or None,
         "partition_format": given.partition_format,
         "partition_keys": list(given.partition_keys) or None,
         "storage_options": dict(given.storage_options),

@@ -70,6 +70,7 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "support_multi_line": ({}, {"support_multi_line": True}, "support_multi_line was False, now True"),
     "dtype": ({}, {"dtype": "a=int"}, "dtype was {}, now {'a': 'int64'}"),
     "include_path": ({}, {"include_path": True}, "include_path was False, now True"),
+    "columns": ({"columns": "a,b"}, {"columns": ["b", "a"]}, "columns was ['a', 'b'], now ['b', 'a']"),
     "partition_format": ({}, {"partition_format": "/{a}.csv"}, "partition_format was not given, now '/{a}.csv'"),
     "partition_keys": (
         {"partition_format": "/{a}/{b}.csv"},
@@ -388,6 +389,7 @@ OPTIONS = {
     "encoding": st.sampled_from(["utf-8", "utf-16", "latin-1", "cp1252", "ascii", "utf-8-sig"]),
     "dtype": st.dictionaries(WORDS, st.sampled_from([*USER_TYPES, "Int64", "timestamp[us, tz=UTC]"]), max_size=3),
     "include_path": st.booleans(),
+    "columns": st.lists(WORDS.filter(bool), min_size=1, max_size=3, unique=True),
     "partition_format": st.sampled_from(["{a}", "/{a b}/{t:yyyyMM}*.csv"]),
     "output_action": st.sampled_from(["append_row", "summary_only"]),
     "append_row_file_name": st.sampled_from(["p.csv", "outputs", "a b.txt", "é.jsonl"]),
@@ -423,6 +425,7 @@ def given_options(draw: st.DrawFn) -> dict[str, Any]:
     if input_format == "files":
         options.pop("dtype", None)
         options.pop("include_path", None)
+        options.pop("columns", None)
         options["mini_batch_size"] = draw(st.integers(1, 99))
     if "" in options.get("dtype", {}):
         del options["dtype"][""]
