@@ -151,7 +151,9 @@ def _begin(
         if not (last.number or folder.state.exists()):
             check_unused(spec)
         return _claim_new(folder, last)
-    _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
+    # A listing that was broken off is compared when it is made again.
+    now = inputs() if last.record.planned else last.record.identity["inputs"]
+    _refuse_changes(spec, folder, last, now, reuse=last.completed and not how.retry_failed)
     if last.completed and not (how.retry_failed and last.has_failures):
         summary = completed_summary(folder, last.record.run_id)
         if summary is not None:

@@ -146,6 +146,7 @@ class _Run:
             except OSError as error:
                 raise errors.RunFailed(refusal(error)) from error
             finally:
+                self._end_listing()
                 self.epoch.close(status, drop_segments=whole)
             return self._end(summary, stop)
 
@@ -169,6 +170,7 @@ class _Run:
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
+        self._end_listing()
         if self.epoch.look() is not None:
             return  # another engine has taken it over
         self.folder.discard()  # away in one step, and only then let go: else who waits would go on with it
@@ -184,7 +186,8 @@ class _Run:
             if begun.record is None:
                 self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection, self.epoch.look)
             else:
-                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look)
+                listed = begun.found.listed if begun.found else None
+                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look, listed)
         # From here on the entry script is the one in the copy of the source directory.
         entry = dataclasses.replace(self.spec.entry, script=self.prepared.script)
         self.spec = dataclasses.replace(self.spec, entry=entry)
@@ -192,7 +195,7 @@ class _Run:
         plan = self.prepared.plan
         counts = (plan.files, plan.mini_batches, plan.estimate, plan.input_bytes)
         columns = plan.table.columns if plan.table else ()
-        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped))
+        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped, bool(self.prepared.stream)))
 
     def _work_and_combine(self, found: Replay | None) -> tuple[Stop | None, Combined | None]:
         """Work and combine; what turns out to be damaged is done again."""
@@ -222,10 +225,10 @@ class _Run:
         self.estimate = plan.estimate
         if found is not None:
             restore(self, found)
-        self.epoch.on_stop(self._ask_to_stop)
+        self.epoch.on_stop(self.ask_to_stop)
 
-    def _ask_to_stop(self, stop: Stop) -> None:
-        """Called from the heartbeat's thread."""
+    def ask_to_stop(self, stop: Stop) -> None:
+        """Called from other threads: the heartbeat's, and that which lists the input."""
         if self.books.stop is None or stop.taken_over:
             self.books.stop = stop
         self.interrupts.inbox.put({})  # wakes whoever waits there
@@ -250,6 +253,11 @@ class _Run:
             return stop_of(error)
         finally:
             self.batches = iter(())  # an error that is kept must not keep the plan's files open
+            self._end_listing()
+
+    def _end_listing(self) -> None:
+        if hasattr(self, "prepared") and self.prepared.stream is not None:
+            self.prepared.stream.close()
 
     def _run_serially(self) -> None:
         with self.phase("run"):
