@@ -60,7 +60,7 @@ class Dispatcher:
     partitions : mapping
         File number to the future of a Dask partition.
     inbox : queue
-        Where signals arrive: the number of a signal.
+        Where signals arrive: the number of a signal. A function is called.
     """
 
     def __init__(
@@ -191,6 +191,8 @@ class Dispatcher:
                 self._receive_task(future, result, task)
         elif isinstance(message, int):
             self._receive_signal(message)
+        elif callable(message):
+            message()
         elif "task" in message:
             task = self._tasks.get(message["task"])
             if task is not None:  # else its report was quicker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daskbatch.engine.finish import stop_of
@@ -12,7 +13,6 @@ from daskbatch.engine.stop import Stop
 from daskbatch.errors import RunFailed
 from daskbatch.events import Planned
 from daskbatch.plan_inputs import InputState
-from daskbatch.plan_record import Plan
 from daskbatch.plan_stream import PlanStream
 from daskbatch.types import MiniBatch
 
@@ -30,7 +30,7 @@ def follow(run: _Run, stream: PlanStream) -> Iterator[MiniBatch | None]:
 
     def look() -> None:
         if stream.error is None:
-            run.interrupts.inbox.put({})
+            run.interrupts.inbox.put(partial(_take_over, run))
         else:
             run.ask_to_stop(_stop_of(stream, stream.error))
 
@@ -49,18 +49,16 @@ def _batches(run: _Run, stream: PlanStream) -> Iterator[MiniBatch | None]:
     def note(known: InputState) -> None:
         run.epoch.ledger.listed(known.files, known.digest)
 
-    plan = None
-    for batch in stream.batches(note):
-        if plan is None and stream.plan is not None:
-            plan = stream.plan
-            _tell(run, plan)
-        yield batch
-    if plan is None and stream.plan is not None:
-        _tell(run, stream.plan)
+    yield from stream.batches(note)
+    _take_over(run)
 
 
-def _tell(run: _Run, plan: Plan) -> None:
-    """All is listed: from now on the run is as one that was planned before."""
+def _take_over(run: _Run) -> None:
+    """Where all is listed: from now on the run is as one that was planned before. In the engine's own thread."""
+    stream = run.prepared.stream
+    if stream is None or stream.plan is None:
+        return
+    plan = stream.plan
     run.prepared = dataclasses.replace(run.prepared, plan=plan, stream=None)
     run.books.total = plan.mini_batches
     counts = (plan.files, plan.mini_batches, plan.estimate, plan.input_bytes)
