@@ -146,13 +146,12 @@ def test_mini_batches_are_those_of_a_plan_that_is_whole(
 
 def test_a_mini_batch_is_cut_when_it_is_full(store: Store, begin: Callable[..., PlanStream]) -> None:
     store.count = 105
-    gate, whole, at_end = store.hold(104), threading.Event(), threading.Event()
-    stream = begin(lambda plan: plan if at_end.wait(PATIENCE) else plan)
+    gate, whole = store.hold(104), threading.Event()
+    stream = begin()
     stream.begin(lambda _: None)
     batches = stream.batches(lambda _: None)
     assert len(known(batches)) == 10
     gate.set()
-    at_end.set()
     stream.watch(lambda: whole.set() if stream.whole else None)
     assert whole.wait(PATIENCE)
     assert [len(batch.paths) for batch in batches if batch is not None] == [5]
