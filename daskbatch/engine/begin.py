@@ -151,7 +151,9 @@ def _begin(
         if not (last.number or folder.exists):
             check_unused(folder.place, spec.append_row_file_name, folder.holds)
         return _claim_new(folder, last)
-    _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
+    # A listing that was broken off is compared when it is made again.
+    now = inputs() if last.record.planned else last.record.identity["inputs"]
+    _refuse_changes(spec, folder, last, now, reuse=last.completed and not how.retry_failed)
     if last.completed and not (how.retry_failed and last.has_failures):
         summary = completed_summary(folder, last.record.run_id)
         if summary is not None:
@@ -244,7 +246,8 @@ def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: st
     if last.record.identity.get("inputs") != inputs and spec.input.paths:
         from daskbatch.plan_inputs import difference_of_inputs
 
-        folder.fetch_plan(last.record.plan_digest)
+        if last.record.planned:
+            folder.fetch_plan(last.record.plan_digest)
         changes += [f"  {line}" for line in difference_of_inputs(folder.plan, spec.input)]
     told = "\n".join(f"  {line}" for line in changes)
     kind = "a completed run" if last.completed else "an unfinished run"

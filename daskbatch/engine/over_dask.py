@@ -11,6 +11,7 @@ from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.listing import follow
 from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.engine.places import SCHEDULER_GONE
 from daskbatch.engine.presence import LEASE
@@ -69,12 +70,14 @@ def run_over_dask(run: _Run) -> None:
         output_storage=spec.output_storage_options,
         models=run.folder.models_used(),
     )
+    stream = run.prepared.stream
+    batches = run.batches if stream is None else follow(run, stream)
     dispatcher = Dispatcher(
         client,
         spec,
         settings,
         run.books,
-        Backlog(run.batches, run.estimate, plan.mini_batches is not None, spec.task_seconds, run.books),
+        Backlog(batches, run.estimate, plan.mini_batches is not None, spec.task_seconds, run.books, stream),
         run.name,
         run.tell,
         partitions,

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
@@ -21,7 +21,7 @@ from daskbatch.engine.opening import opened
 from daskbatch.engine.phase import Phase
 from daskbatch.engine.planning import Prepared, digest_of_inputs, plan_run, planned_before
 from daskbatch.engine.resume import damaged_results, restore
-from daskbatch.engine.serial import run_serially
+from daskbatch.engine.serial import progress_of, run_serially
 from daskbatch.engine.signals import Interrupts
 from daskbatch.engine.stop import Stop
 from daskbatch.events import (
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["execute"]
 
-_PROGRESS_EVERY = 0.5
 _REPAIRS = 3  # rounds of doing damaged results again; a disk that damages more than that must be told of
 
 
@@ -168,6 +167,7 @@ class _Run:
             except OSError as error:
                 raise errors.RunFailed(refusal(error)) from error
             finally:
+                self._end_listing()
                 self.epoch.close(status, drop_segments=whole)
             return self._end(summary, stop)
 
@@ -191,6 +191,7 @@ class _Run:
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
+        self._end_listing()
         if self.epoch.look() is not None:
             return  # another engine has taken it over
         self.folder.take_back(self.epoch.number)  # first, and only then let go: else who waits would go on with it
@@ -206,7 +207,8 @@ class _Run:
             if begun.record is None:
                 self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection, self.epoch.look)
             else:
-                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look)
+                listed = begun.found.listed if begun.found else None
+                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look, listed)
         # From here on the entry script is the one in the copy of the source directory.
         entry = dataclasses.replace(self.spec.entry, script=self.prepared.script)
         self.spec = dataclasses.replace(self.spec, entry=entry)
@@ -214,7 +216,7 @@ class _Run:
         plan = self.prepared.plan
         counts = (plan.files, plan.mini_batches, plan.estimate, plan.input_bytes)
         columns = plan.table.columns if plan.table else ()
-        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped))
+        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped, bool(self.prepared.stream)))
 
     def _work_and_combine(self, found: Replay | None) -> tuple[Stop | None, Combined | None]:
         """Work and combine; what turns out to be damaged is done again."""
@@ -258,10 +260,10 @@ class _Run:
         self.estimate = plan.estimate
         if found is not None:
             restore(self, found)
-        self.epoch.on_stop(self._ask_to_stop)
+        self.epoch.on_stop(self.ask_to_stop)
 
-    def _ask_to_stop(self, stop: Stop) -> None:
-        """Called from the heartbeat's thread."""
+    def ask_to_stop(self, stop: Stop) -> None:
+        """Called from other threads: the heartbeat's, and that which lists the input."""
         if self.books.stop is None or stop.taken_over:
             self.books.stop = stop
         self.interrupts.inbox.put({})  # wakes whoever waits there
@@ -286,6 +288,11 @@ class _Run:
             return stop_of(error)
         finally:
             self.batches = iter(())  # an error that is kept must not keep the plan's files open
+            self._end_listing()
+
+    def _end_listing(self) -> None:
+        if hasattr(self, "prepared") and self.prepared.stream is not None:
+            self.prepared.stream.close()
 
     def _run_serially(self) -> None:
         with self.phase("run"):
@@ -295,21 +302,8 @@ class _Run:
                 self.folder,
                 self.books,
                 self.batches,
-                self._serial_progress(),
+                progress_of(self),
             )
-
-    def _serial_progress(self) -> Callable[[], None]:
-        began = told = time.monotonic()
-
-        def progress() -> None:
-            nonlocal told
-            now = time.monotonic()
-            if now - told >= _PROGRESS_EVERY:
-                told = now
-                exact = self.prepared.plan.mini_batches is not None
-                self.tell(self.books.progress(now - began, self.estimate, exact, 1))
-
-        return progress
 
     def phase(self, name: str) -> Phase:
         """Measure what happens within."""

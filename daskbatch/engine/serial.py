@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daskbatch.engine.books import Books
 from daskbatch.engine.folder import RunFolder
@@ -37,8 +39,12 @@ from daskbatch.worker.shim import shim_for_scripts
 from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
 
-__all__ = ["own_script", "run_serially"]
+if TYPE_CHECKING:
+    from daskbatch.engine.run import _Run
 
+__all__ = ["own_script", "progress_of", "run_serially"]
+
+_PROGRESS_EVERY = 0.5
 _NODE, _PROCESS = "serial", "process000"
 
 
@@ -95,6 +101,21 @@ def run_serially(
             attempts.close()
             writer.close()
             _shut_down(script)
+
+
+def progress_of(run: _Run) -> Callable[[], None]:
+    """What tells a run's progress now and then, called after each mini-batch."""
+    began = told = time.monotonic()
+
+    def progress() -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _PROGRESS_EVERY:
+            told = now
+            exact = run.prepared.plan.mini_batches is not None
+            run.tell(run.books.progress(now - began, run.estimate, exact, 1))
+
+    return progress
 
 
 def _shut_down(script: Script) -> None:

@@ -150,7 +150,7 @@ def _progress_text(phase: str | None, seconds: float | None, progress: Mapping[s
     text = f"  in phase {phase} after {seconds or 0:.0f} s"
     if progress is None:
         return text
-    about = "" if progress["total_is_exact"] else "about "
+    about = "" if progress["total_is_exact"] else "at least " if progress.get("total_is_least") else "about "
     text += f": {progress['mini_batches_done']:,} of {about}{progress['mini_batches_total']:,} mini-batches done"
     if progress["mini_batches_failed"] or progress["items_failed"]:
         text += f", {progress['mini_batches_failed']:,} failed ({progress['items_failed']:,} items)"

@@ -17,8 +17,8 @@ from daskbatch.remote import others
 from daskbatch.remote.errors import ObjectMissing, StorageError
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.options import StorageOptions
-from daskbatch.remote.requests import plain_etag, request, run
-from daskbatch.remote.retrying import USUAL, Limit
+from daskbatch.remote.requests import plain_etag, request, result_of, run
+from daskbatch.remote.retrying import AT_START, USUAL, Limit
 from daskbatch.remote.urls import shown, split
 from daskbatch.store.listing import Pattern
 
@@ -252,6 +252,8 @@ def _s3_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limi
     """All keys below, the next page asked for while this one is worked on."""
     prefix = split(root)[1]
     place = root[: len(root) - len(prefix)]
+    # A store that has answered is not a wrong endpoint: it may be gone for as long as in the middle of a run.
+    later = USUAL if limit is AT_START else limit
 
     def ask(**where: str) -> Any:
         work = request(
@@ -262,7 +264,8 @@ def _s3_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limi
     asked = ask()
     try:
         while asked is not None:
-            answer = asked.result()
+            answer = result_of(asked)
+            limit = later
             more, token = answer.get("IsTruncated"), answer.get("NextContinuationToken")
             asked = ask(ContinuationToken=token) if more else None
             for entry in answer.get("Contents", ()):

@@ -148,7 +148,7 @@ class LogFiles:
 
     def _tell_progress(self, event: Progress) -> None:
         self._last_line = event.time
-        about = "" if event.total_is_exact else "about "
+        about = "at least " if event.total_is_least else "" if event.total_is_exact else "about "
         left = "unknown" if event.remaining is None else duration(event.remaining)
         self._tell(
             event.time,

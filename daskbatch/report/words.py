@@ -73,7 +73,7 @@ def indented(text: str) -> str:
 def planned_text(event: Planned) -> str:
     """What was chosen for the input, and the schema of a table."""
     if event.mini_batches is None:
-        cut = f"about {quantity(event.estimate, 'mini-batch')}"
+        cut = f"{'at least' if event.at_least else 'about'} {quantity(event.estimate, 'mini-batch')}"
     else:
         cut = quantity(event.mini_batches, "mini-batch")
     lines = [f"Input: {event.description}", f"  {cut}"]

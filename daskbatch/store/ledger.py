@@ -13,6 +13,7 @@ an engine that wakes after another took over writes beyond that, into the void. 
     {"failed": [3, 17], "error": "RunTimeout", "entry": null}    it has finally failed, or returned too little
     {"void": ["slot-0.seg", 0]}                                  that chunk is damaged: its mini-batches run again
     {"void": null}                                               lines are lost: ends of streams count no more
+    {"listed": [1000, "5f2a"]}                                   so many files, of this digest, were found by then
     {"cleared": true}                                            failures so far are forgotten, to be tried again
     {"upload": ["s3://b/out/p.csv", "2~x"]}                      this upload of the result is begun, and may be pending
     {"ended": "Failed"}                                          the epoch ended in order; nothing comes after
@@ -139,6 +140,10 @@ class Ledger:
             Its line in ``failed_items.jsonl``, where that must survive too.
         """
         self._write([{"failed": list(mini_batch), "error": error, "entry": entry and dict(entry)}])
+
+    def listed(self, files: int, digest: str) -> None:
+        """Note how far the input is listed, before results of what was found so far count."""
+        self._write([{"listed": [files, digest]}])
 
     def void(self, chunks: Iterable[Chunk]) -> None:
         """Take back chunks that are damaged, and all ends of streams so far. On return this is durable."""

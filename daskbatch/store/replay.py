@@ -44,6 +44,8 @@ class Replay:
     """Failed tries in total."""
     failed: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The line of each final failure, and of each mini-batch that returned too little: ``error`` and ``entry``."""
+    listed: tuple[int, str] | None = None
+    """How far an input was listed while work was done already: files, and their digest."""
     ended: str | None = None
     """How the latest epoch ended; None: it goes on, or was killed."""
     uploads: list[tuple[str, str]] = field(default_factory=list)
@@ -172,6 +174,9 @@ def _take(result: Replay, line: dict[str, Any]) -> None:
         gone = None if line["void"] is None else tuple(line["void"])
         result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) != gone]
         result.streams.clear()  # their last results may have been in it: they are read on after what is left
+    elif "listed" in line:
+        files, digest = line["listed"]
+        result.listed = files, digest
     elif "cleared" in line:
         _clear(result)
     elif "upload" in line:

@@ -124,6 +124,7 @@ def test_while_it_runs(folder: RunFolder, own: Callable[..., Epoch]) -> None:
         "progress": {
             "elapsed": 2.5, "mini_batches_total": 40, "total_is_exact": True, "mini_batches_done": 12,
             "mini_batches_failed": 1, "items_done": 120, "items_failed": 10, "retries": 3, "slots": 2, "remaining": 5.6,
+            "total_is_least": False,
         },
     }  # fmt: skip
 
