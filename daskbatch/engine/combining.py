@@ -142,8 +142,6 @@ def _on_a_worker(client: Client | None, work: Callable[..., Streamed], *what: An
 def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: RunPrefix) -> list[Sent]:
     if client is None:
         return compose.send_many(upload, parts, folder.options)
-    from distributed import as_completed
-
     futures = [
         client.submit(
             compose.send_many, upload, some, folder.options,
@@ -152,10 +150,9 @@ def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: 
         for some in _in_rows(parts)
     ]  # fmt: skip
     try:
-        return [sent for _, found in as_completed(futures, with_results=True) for sent in found]
+        return [sent for found in client.gather(futures) for sent in found]
     finally:
-        for future in futures:
-            future.release()
+        client.cancel(futures)  # where one has failed, the others are of no use
 
 
 def _in_rows(parts: Iterable[Part]) -> Iterator[list[Part]]:

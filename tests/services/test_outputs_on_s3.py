@@ -174,3 +174,35 @@ def test_what_is_wrong_with_the_place_is_said_before_anything_is_begun(s3: Bucke
     with pytest.raises(daskbatch.InputError):
         daskbatch.run(entry, tmp_path / "none", output=f"{s3.url}/none", **options(s3))
     assert s3.keys() == ["taken/predictions.csv"]
+
+
+@pytest.mark.parametrize("s3", BOTH, indirect=True)
+@pytest.mark.parametrize("name", ["p.csv", "p.txt", "p.parquet", "uneven.csv"])
+def test_a_large_result_is_made_on_the_store(s3: Bucket, tmp_path: Path, name: str) -> None:
+    uneven = "if int(mini_batch[0][-6:-4]) % 2: rows['more'] = 1" if name == "uneven.csv" else ""
+    text = f"""
+        import numpy, pandas
+        def run(mini_batch):
+            number = int(mini_batch[0][-6:-4])
+            values = numpy.random.default_rng(number).integers(0, 10**15, (10_000 * (1 + 9 * (number % 3)), 2))
+            rows = pandas.DataFrame(values, columns=["a", "b"])
+            {uneven}
+            return rows
+    """
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        (tmp_path / "in" / f"{number:02}.bin").touch()
+    same: dict[str, Any] = {"append_row_file_name": name, "mini_batch_size": 1, "task_seconds": 0.01}
+    entry = script(tmp_path, text)
+    oracle = daskbatch.run(entry, tmp_path / "in", output=tmp_path / "o", compute="serial", progress=False, **same)
+    assert oracle.output_file is not None
+    data = oracle.output_file.read_bytes()
+    assert len(data) > 16 * 2**20
+    run = daskbatch.run(entry, tmp_path / "in", output=f"{s3.url}/out", **options(s3, **same))
+    assert s3.get(f"out/{name}") == data
+    assert (run.summary["output"]["bytes"], run.summary["output"]["rows"]) == (
+        len(data),
+        oracle.summary["output"]["rows"],
+    )
+    again = daskbatch.run(entry, tmp_path / "in", output=f"{s3.url}/out", **options(s3, **same))
+    assert again.reused
