@@ -16,7 +16,7 @@ from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.heartbeat import is_over, stands_still
 from daskbatch.engine.record import RunRecord
-from daskbatch.errors import OutputInUse, RunChanged, UsageError
+from daskbatch.errors import DaskbatchError, OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
 from daskbatch.layout import RUN_SUMMARY
 from daskbatch.options.output import check_unused
@@ -157,6 +157,8 @@ def _begin(
     if last.completed and not (how.retry_failed and last.has_failures):
         summary = completed_summary(folder, last.record.run_id)
         if summary is not None:
+            if not last.has_failures:
+                _drop_remains(folder, last.number)
             return Begun(summary=summary)
         tell(Notice(time.time(), _GONE, "WARNING"))
         if not folder.has_segments:  # else it need only be combined again
@@ -164,6 +166,14 @@ def _begin(
     for path in changed_at_work(last.record, folder, killed=last.found.ended is None):
         tell(Notice(time.time(), _CHANGED.format(path), "WARNING"))
     return _claim_next(folder, last, last.record, how.retry_failed)
+
+
+def _drop_remains(folder: RunFolder, number: int) -> None:
+    """What an engine leaves that is killed when all is done but the clearing up."""
+    with contextlib.suppress(OSError, DaskbatchError):
+        if folder.has_segments:
+            folder.drop_segments()
+        folder.forget_beat(number)
 
 
 def _claim_new(folder: RunFolder, last: LastLife) -> Begun:
