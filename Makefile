@@ -2,6 +2,7 @@
 # make test    lint, types and all tests
 # make chaos   200 runs whose processes are killed at random; about half an hour
 # make bench   the benchmarks, each beside its peers
+# make bench-stores  those of object stores
 # make screenshot  pictures of RunDetails in JupyterLab into docs/images
 # make clean   what the above have made
 
@@ -12,7 +13,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pi
 DEMO := build/demo
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint chaos bench screenshot test-minimum clean
+.PHONY: demo test lint chaos bench bench-stores screenshot test-minimum clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("daskbatch needs Python 3.11 or later, got " + sys.version.split()[0] + ". Next: make PYTHON=python3.11 $(MAKECMDGOALS)")'
@@ -58,6 +59,12 @@ bench: $(VENV)/.test-stamp
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/memory.py
+
+# Each starts Ceph; some ten minutes, and 12 GB of memory for the last.
+bench-stores: $(VENV)/.test-stamp
+	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/combine_objects.py --rounds 1
 
 screenshot: $(VENV)/.test-stamp
 	DASKBATCH_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest --basetemp /tmp/demo tests/notebooks/test_widget_in_a_browser.py

@@ -205,6 +205,7 @@ OPTIONS = (
         "task_seconds",
         "SECONDS",
         "Work that a worker takes on at a time: the most that is done again when the whole run dies.",
+        default="2; 10 with an output on a store",
         in_try=False,
     ),
 )

@@ -225,7 +225,7 @@ def run(
         dashboard : bool
             Have Dask's dashboard, on loopback.
         task_seconds : float
-            Time budget of a task. Default 2.
+            Time budget of a task. Default 2, and 10 with an output on a store.
 
     Returns
     -------

@@ -54,6 +54,9 @@ OUTPUT_ACTIONS = ("append_row", "summary_only")
 HEADERS = ("first_row", "none")
 COMPUTES = ("local", "serial")
 
+ON_A_STORE = 10.0
+"""``task_seconds`` where the output lies on a store."""
+
 _TEXT_FORMATS = ("auto", "csv", "tsv")
 
 DEFAULTS: Mapping[str, Any] = {
@@ -106,7 +109,7 @@ def make_spec(
     scheduler: Path | None = None,
     compute: str = DEFAULTS["compute"],
     dashboard: bool = DEFAULTS["dashboard"],
-    task_seconds: float | str = DEFAULTS["task_seconds"],
+    task_seconds: float | str | None = None,
     **unknown: object,
 ) -> RunSpec:
     """Parse and check the options of a run. Reads the entry script, writes nothing.
@@ -183,7 +186,7 @@ def make_spec(
         compute=chosen,
         scheduler=None if scheduler is None else scheduler_address(scheduler),
         dashboard=_switch("dashboard", dashboard),
-        task_seconds=seconds("task_seconds", task_seconds, 3600),
+        task_seconds=_task_seconds(task_seconds, place),
     )
 
 
@@ -243,6 +246,13 @@ def _input_spec(
         storage_options=_own_options(storage, paths, output),
         datasets=datasets,
     )
+
+
+def _task_seconds(given: float | str | None, output: str) -> float:
+    """On a store the results of a task are an object, and a run of hours would make too many small ones."""
+    if given is None:
+        return ON_A_STORE if is_remote(output) else float(DEFAULTS["task_seconds"])
+    return seconds("task_seconds", given, 3600)
 
 
 def _own_options(storage: object, paths: tuple[str, ...], output: str) -> StorageOptions:

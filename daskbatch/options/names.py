@@ -48,4 +48,4 @@ class RunOptions(TypedDict, total=False):
     scheduler: str | os.PathLike[str] | None
     compute: str
     dashboard: bool
-    task_seconds: float | str
+    task_seconds: float | str | None

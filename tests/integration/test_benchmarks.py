@@ -40,6 +40,13 @@ def test_memory() -> None:
     ]
 
 
+def test_combining_on_a_store() -> None:
+    command = [sys.executable, str(BENCHMARKS / "combine_objects.py"), "--small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split(" | ")[1] for line in done.stdout.splitlines()[2:]] == ["4 MiB", "8 MiB"]
+
+
 def test_planning() -> None:
     command = [sys.executable, str(BENCHMARKS / "planning.py"), "--small"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,163 @@
+"""The reduction on a store: 2 GiB in 500 segments become one object, beside the server's own copy of the same bytes.
+
+The server is Ceph, started as the tests do it; see ``tests/services/ceph_server.py``. Two Dask workers in processes of
+their own send what the server cannot copy: pieces under 5 MiB. Of the client the bytes that pass its sockets are
+counted, Dask's too. ``--small``: a smoke test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "services"))
+
+MIB = 2**20
+BUCKET = "combine"
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Callable[[], int]]:
+    """Bytes that pass the sockets of this process while the context lasts."""
+    total = 0
+    methods: dict[str, Any] = {name: getattr(socket.socket, name) for name in ("recv", "recv_into", "send", "sendmsg")}
+
+    def counting(name: str) -> Any:
+        def call(self: socket.socket, *given: Any) -> Any:
+            nonlocal total
+            done = methods[name](self, *given)
+            total += len(done) if name == "recv" else done
+            return done
+
+        return call
+
+    for name in methods:
+        setattr(socket.socket, name, counting(name))
+    try:
+        yield lambda: total
+    finally:
+        for name in methods:
+            delattr(socket.socket, name)
+
+
+def segments(folder: Any, count: int, size: int) -> list[Any]:
+    """Commit `count` segments of one mini-batch each."""
+    from daskbatch.types import Record
+
+    writer = folder.writer("bench")
+    data = os.urandom(size)
+    chunks = []
+    for number in range(count):
+        writer.append(Record(number, 0, 1, 1, 1, 0, 0, 0, 0.0), data, "[]")
+        chunks.append(writer.commit())
+    return chunks
+
+
+def server_copy(client: Any, size: int, part: int = 64 * MIB) -> float:
+    """Have the server copy one object of `size` bytes in parts, 16 at a time; seconds."""
+    begun = client.create_multipart_upload(Bucket=BUCKET, Key="big")
+    data = os.urandom(part)
+
+    def put(number: int) -> dict[str, Any]:
+        answer = client.upload_part(Bucket=BUCKET, Key="big", UploadId=begun["UploadId"], PartNumber=number, Body=data)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    count = max(1, size // part)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(put, range(1, count + 1)))
+    client.complete_multipart_upload(
+        Bucket=BUCKET, Key="big", UploadId=begun["UploadId"], MultipartUpload={"Parts": parts}
+    )
+    copying = client.create_multipart_upload(Bucket=BUCKET, Key="copy")
+
+    def copy(number: int) -> dict[str, Any]:
+        start = (number - 1) * part
+        answer = client.upload_part_copy(
+            Bucket=BUCKET, Key="copy", UploadId=copying["UploadId"], PartNumber=number,
+            CopySource={"Bucket": BUCKET, "Key": "big"}, CopySourceRange=f"bytes={start}-{start + part - 1}",
+        )  # fmt: skip
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(16) as pool:
+        parts = list(pool.map(copy, range(1, count + 1)))
+    client.complete_multipart_upload(
+        Bucket=BUCKET, Key="copy", UploadId=copying["UploadId"], MultipartUpload={"Parts": parts}
+    )
+    seconds = time.perf_counter() - began
+    for key in ("copy", "big"):
+        client.delete_object(Bucket=BUCKET, Key=key)
+    return seconds
+
+
+def our_combine(dask_client: Any, endpoint: str, count: int, size: int) -> tuple[float, int]:
+    """Combine as a run does; seconds, and bytes through this process."""
+    from daskbatch.engine.mirror import private_folder
+    from daskbatch.engine.prefix import RunPrefix
+    from daskbatch.remote.deleting import delete_below
+
+    options = (("endpoint_url", endpoint),)
+    with private_folder() as mirror:
+        folder = RunPrefix(f"s3://{BUCKET}/out-{time.time_ns()}", mirror, options)
+        folder.refresh()
+        ledger = folder.claim(1, "bench", ())
+        chunks = segments(folder, count, size)
+        try:
+            with counted() as passed:
+                began = time.perf_counter()
+                made = folder.combine(chunks, "result.txt", lambda: None, ledger, dask_client)
+                seconds, through = time.perf_counter() - began, passed()
+            if made.bytes != count * size:
+                raise SystemExit(f"{made.bytes} bytes were combined, {count * size} were to be")
+        finally:
+            ledger.close()
+            delete_below(folder.url, options)
+    return seconds, through
+
+
+def main() -> None:
+    import boto3  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
+    from ceph_server import ceph_server  # type: ignore[import-not-found]
+    from distributed import Client, LocalCluster
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--rounds", type=int, default=2)
+    small = parser.parse_args().small
+    rounds = 1 if small else parser.parse_args().rounds
+    count = 12 if small else 500
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tempfile.TemporaryDirectory())
+        server = stack.enter_context(ceph_server())
+        os.environ.update(server.environment)
+        config = Config(s3={"addressing_style": "path"}, max_pool_connections=16, read_timeout=300)
+        client = boto3.client("s3", endpoint_url=server.endpoint, config=config)
+        client.create_bucket(Bucket=BUCKET)
+        cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+        dask_client = stack.enter_context(Client(cluster))
+        print("| segments | of | server's own copy | combine | ratio | through the client |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for size in (4 * MIB, 8 * MIB):
+            number = count * 4 * MIB // size
+            for _ in range(rounds):
+                own = server_copy(client, count * 4 * MIB, 16 * MIB if small else 64 * MIB)
+                seconds, through = our_combine(dask_client, server.endpoint, number, size)
+                print(
+                    f"| {number} | {size // MIB} MiB | {own:.2f} s | {seconds:.2f} s | {seconds / own:.2f} |"
+                    f" {through / 1024:.0f} KiB |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
