@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -93,19 +94,27 @@ class Copies:
     options
     limit
         Of each request.
+    users
+        How many slots share them.
     """
 
     def __init__(
-        self, folder: str, table: TableFormat | None, options: StorageOptions = (), limit: Limit = USUAL
+        self,
+        folder: str,
+        table: TableFormat | None,
+        options: StorageOptions = (),
+        limit: Limit = USUAL,
+        users: int = 1,
     ) -> None:
         self.folder = folder
         self._table = table
         self._options = options
         self._limit = limit
+        self._users = users
         self._numbers = count()
         self._lock = threading.Lock()
         self._lots: dict[Any, _Lot] = {}
-        self._kept: Copy | None = None
+        self._kept: deque[Copy] = deque()
         self._edges = Edges(table, options, limit)
 
     def make(self, *batches: MiniBatch) -> Copy:
@@ -142,18 +151,26 @@ class Copies:
         copy = lot.made.result()
         found = copy.batches[0]
         if first and not isinstance(found, Exception):
-            self._keep(Copy((), copy.root, 0, lot))
+            self._keep(Copy((), copy.root, 0, lot), lot)
         own = found if isinstance(found, Exception) else _at(batch, found.paths)
         return Copy((own,), copy.root, copy.bytes if first else 0, lot)
 
-    def _keep(self, copy: Copy | None) -> None:
-        """Hold the last shared copy beside who uses it: the next task may go on with it."""
+    def _keep(self, copy: Copy, lot: _Lot) -> None:
+        """Hold the last two shared copies of each user beside who has them.
+
+        The next task may go on with the last one; and what a task hands back may be of the one before it.
+        """
         with self._lock:
-            if copy is not None and copy.lot is not None:
-                copy.lot.users += 1
-            before, self._kept = self._kept, copy
-        if before is not None:
-            self.drop(before)
+            lot.users += 1
+            self._kept.append(copy)
+        self._let_go(2 * self._users)
+
+    def _let_go(self, kept: int) -> None:
+        """Hold no more than so many shared copies."""
+        with self._lock:
+            old = [self._kept.popleft() for _ in range(len(self._kept) - kept)]
+        for copy in old:
+            self.drop(copy)
 
     def is_whole(self, batch: MiniBatch) -> bool:
         """Whether a mini-batch is of whole objects, so that several may be asked for at once."""
@@ -185,7 +202,7 @@ class Copies:
 
     def close(self) -> None:
         """Remove all that is there."""
-        self._keep(None)
+        self._let_go(0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _fetched(self, fetch: _Fetch, batches: tuple[MiniBatch, ...]) -> Copy:

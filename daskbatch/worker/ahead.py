@@ -1,15 +1,20 @@
-"""Copies of a row's mini-batches, made ahead of need: the next ones while the present ones run."""
+"""Copies of a row's mini-batches, made ahead of need: the next ones while the present ones run.
+
+When a row is fetched to its end, the first ones of a row that waits are fetched.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from itertools import chain
 
-from daskbatch.remote.copies import Copies, Copy
+from daskbatch.remote.copies import Copy
 from daskbatch.remote.fetch import AT_ONCE
 from daskbatch.remote.requests import Calls
 from daskbatch.types import MiniBatch
+from daskbatch.worker.upcoming import Row, Upcoming
 
 __all__ = ["AHEAD_BYTES", "Ahead"]
 
@@ -31,17 +36,23 @@ class Ahead:
 
     Parameters
     ----------
-    copies : Copies
+    upcoming : Upcoming
+        Rows that wait for this slot or another one of the worker, and what makes copies for all of them.
     """
 
-    def __init__(self, copies: Copies) -> None:
-        self._copies = copies
+    def __init__(self, upcoming: Upcoming) -> None:
+        self._copies = upcoming.copies
+        self._upcoming = upcoming
         self._calls = Calls()
         self._over = False
         self._pool = ThreadPoolExecutor(AT_ONCE, "daskbatch-fetch", self._calls.adopt)
+        self._present: Row | None = None
+        self.next: Row | None = None
+        """A row that waits, and that is fetched here."""
+        upcoming.serve(self)
 
-    def row(self, batches: Iterator[MiniBatch]) -> Generator[Lot, None, None]:
-        """The mini-batches of a row, some at a time. It ends early after `stop`.
+    def row(self, task: int, batches: Iterator[MiniBatch]) -> Generator[Lot, None, None]:
+        """The mini-batches of a task's row, some at a time. It ends early after `stop`.
 
         Copies live until the next are asked for.
 
@@ -52,28 +63,27 @@ class Ahead:
         OSError
             The disk is full, for one.
         """
-        asked: deque[tuple[list[MiniBatch], Future[Copy]]] = deque()
-        lots = self._lots(batches)
+        self._present = row = self._upcoming.take(task) or Row(self._lots(batches))
         present: Copy | None = None
         try:
             while True:
-                self._ask(lots, asked)
-                if not asked:
+                self._ask()
+                if not row.asked:
                     return
-                lot, future = asked.popleft()
+                with self._upcoming.lock:
+                    lot, future = row.asked.popleft()
                 before, present = present, self._made(future)
                 if before is not None:
                     self._copies.drop(before)
                 if present is None:
                     return
-                self._ask(lots, asked)  # so that it comes while these run
+                self._ask()  # so that it comes while these run
                 yield list(zip(lot, present.batches, strict=True))
         finally:
+            self._present = None
             if present is not None:
                 self._copies.drop(present)
-            for _, future in asked:
-                if not future.cancel():
-                    future.add_done_callback(self._drop)
+            self._upcoming.drop(row)
 
     def _lots(self, batches: Iterator[MiniBatch]) -> Iterator[list[MiniBatch]]:
         """Mini-batches that are asked for together."""
@@ -93,27 +103,38 @@ class Ahead:
         if lot:
             yield lot
 
-    def _ask(self, lots: Iterator[list[MiniBatch]], asked: deque[tuple[list[MiniBatch], Future[Copy]]]) -> None:
-        """Ask for as many as may be under way, and one at least."""
-        while not self._over and self._more(asked):
-            lot = next(lots, None)
-            if lot is None:
-                return
-            try:
-                asked.append((lot, self._pool.submit(self._copies.make, *lot)))
-            except RuntimeError:  # the pool is closed
-                return
+    def _ask(self) -> None:
+        """Ask for as many as may be under way: of the present row one at least, and then of a row that waits."""
+        with self._upcoming.lock:
+            present = self._present
+            while present is not None and not present.ended:
+                if present.asked and not self._has_room():
+                    return
+                self._submit(present)
+            if self.next is None and not self._over:
+                self.next = self._upcoming.claim(self, self._lots)
+            while self.next is not None and not self.next.ended and self._has_room():
+                self._submit(self.next)
 
-    def _more(self, asked: deque[tuple[list[MiniBatch], Future[Copy]]]) -> bool:
-        """Whether to ask for another one."""
+    def _submit(self, row: Row) -> None:
+        """Ask for the next lot of a row."""
+        lot = None if self._over else next(row.lots, None)
+        if lot is not None:
+            with contextlib.suppress(RuntimeError):  # the pool is closed
+                row.asked.append((lot, self._pool.submit(self._copies.make, *lot)))
+                return
+        row.ended = True
+
+    def _has_room(self) -> bool:
+        """Whether more may be asked for."""
         under_way = there = 0
-        for lot, future in asked:
+        for lot, future in chain.from_iterable(row.asked for row in (self._present, self.next) if row is not None):
             if future.done():
                 there += _fetched(future)
             else:
                 under_way += sum(len(batch.paths) for batch in lot)
                 there += sum(self._copies.weight(batch) for batch in lot)
-        return not asked or (under_way < _UNDER_WAY and there < AHEAD_BYTES)
+        return under_way < _UNDER_WAY and there < AHEAD_BYTES
 
     def _made(self, future: Future[Copy]) -> Copy | None:
         """The copies, when they are there; None after `stop`."""
@@ -122,9 +143,14 @@ class Ahead:
         except CancelledError:
             return None
 
-    def _drop(self, future: Future[Copy]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._copies.drop(future.result())
+    def wants(self) -> bool:
+        """Whether it would fetch a row that waits: it has none, and no more to ask for of its own."""
+        return not self._over and self.next is None and (self._present is None or self._present.ended)
+
+    def look(self) -> None:
+        """Look for a row that waits, in another thread."""
+        with contextlib.suppress(RuntimeError):  # the pool is closed
+            self._pool.submit(self._ask)
 
     def stop(self) -> None:
         """Fetch nothing more, and let nobody wait for what is under way. Any thread."""
@@ -132,10 +158,9 @@ class Ahead:
         self._calls.end()
 
     def close(self) -> None:
-        """Remove all copies."""
+        """End the threads. Copies are left to `Upcoming.close`."""
         self.stop()
         self._pool.shutdown(cancel_futures=True)
-        self._copies.close()
 
 
 def _fetched(future: Future[Copy]) -> int:

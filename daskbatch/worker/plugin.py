@@ -34,6 +34,7 @@ from daskbatch.worker.task_report import TaskReport
 
 if TYPE_CHECKING:
     from daskbatch.worker.ahead import Ahead
+    from daskbatch.worker.upcoming import Upcoming
 
 __all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
@@ -109,6 +110,7 @@ class RunPlugin(WorkerPlugin):
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._scratch: Scratch | None = None
         self._places: Places | None = None
+        self._upcoming: Upcoming | None = None
         self._renewed = time.monotonic()
         self._overdue = 0
         self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
@@ -128,6 +130,8 @@ class RunPlugin(WorkerPlugin):
         self._scratch = scratch = Scratch(map(_process, numbers), settings.pickled, package)
         where = (settings.output, settings.state, settings.script_output)
         self._places = places = places_of(*where, settings.output_storage, scratch, settings.models)
+        if settings.copies:
+            self._upcoming = self._waiting_rows(scratch, len(numbers))
         gpus = visible_gpus()
         for number in numbers:
             slot = self._make_slot(number, slots_on_node, scratch, places, gpus[number % len(gpus)] if gpus else None)
@@ -161,7 +165,6 @@ class RunPlugin(WorkerPlugin):
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = scratch.package_root or str(_PACKAGE.parent)
-        copies = os.path.join(scratch.path, "copies", process)
         launch = Launch(
             python=settings.python or sys.executable,
             prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path)),
@@ -171,7 +174,7 @@ class RunPlugin(WorkerPlugin):
                 "package_root": root,
                 "entry_script": entry_script,
                 "pickled": scratch.pickle,
-                "copies": [copies, settings.copies] if settings.copies else [],
+                "copies": [scratch.copies, settings.copies] if settings.copies else [],
             },
             environment=environment,
             folder=settings.folder if os.path.isdir(settings.folder) else scratch.working(process),
@@ -182,18 +185,39 @@ class RunPlugin(WorkerPlugin):
             memory_limit=settings.memory_limit or _node_memory() // max(1, slots_on_node),
         )
         writer = places.writer(f"{node}-{os.getpid()}-{self.name}-{process}")
-        ahead = self._ahead(copies) if settings.copies else None
+        ahead = None if self._upcoming is None else self._ahead_of(self._upcoming)
         return Slot(node, process, launch, writer, self._tell, ahead, places.files(process))
 
-    def _ahead(self, folder: str) -> Ahead:
-        """Makes copies of mini-batches for a slot."""
+    def _waiting_rows(self, scratch: Scratch, slots: int) -> Upcoming:
+        """What makes copies of mini-batches, for all slots of the worker."""
         from daskbatch.remote.copies import Copies
         from daskbatch.remote.retrying import Limit
-        from daskbatch.worker.ahead import Ahead
+        from daskbatch.worker.upcoming import Upcoming
 
         settings = self._settings
         table = None if settings.setup["table"] is None else wire.table_format(settings.setup["table"])
-        return Ahead(Copies(folder, table, settings.storage, Limit(tries=1000, seconds=settings.timeouts["read"])))
+        limit = Limit(tries=1000, seconds=settings.timeouts["read"])
+        return Upcoming(Copies(scratch.copies, table, settings.storage, limit, slots))
+
+    def _ahead_of(self, upcoming: Upcoming) -> Ahead:
+        from daskbatch.worker.ahead import Ahead
+
+        return Ahead(upcoming)
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Called by Dask for every task of the worker: what waits here may be fetched while others run."""
+        upcoming, scratch = self._upcoming, self._scratch
+        name, _dash, number = str(key).rpartition("-")
+        if upcoming is None or scratch is None or name != self.name:
+            return
+        if finish == "ready" and scratch.made:  # until then nobody would remove the copies after a kill
+            task = self._worker.state.tasks[key]
+            arguments: Sequence[Any] = getattr(task.run_spec, "args", ())  # those of `run_row`
+            if len(arguments) > 2 and isinstance(arguments[2], bytes):
+                row: bytes = arguments[2]
+                upcoming.add(int(number), lambda: wire.decode_row(row)[0], task.priority or ())
+        elif start == "ready" and finish != "executing":
+            upcoming.forget(int(number))
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._worker.log_event(self._topic, message)
@@ -248,6 +272,8 @@ class RunPlugin(WorkerPlugin):
             if slot is not None:
                 slot.close()
         self._free.put(None)  # tasks that start after the end find that there is no slot
+        if self._upcoming is not None:
+            self._upcoming.close()
         if self._places is not None:
             self._places.close()
         if self._scratch is not None:

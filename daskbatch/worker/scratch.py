@@ -50,6 +50,16 @@ class Scratch:
         return os.path.join(self.path, process)
 
     @property
+    def copies(self) -> str:
+        """Folder for copies of what lies in a store."""
+        return os.path.join(self.path, "copies")
+
+    @property
+    def made(self) -> bool:
+        """Whether it is there: then somebody removes it."""
+        return self._made
+
+    @property
     def pickle(self) -> str | None:
         """Where the user's object lies, if there is one."""
         return None if self._pickled is None else os.path.join(self.path, "entry.pickle")

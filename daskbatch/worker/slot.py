@@ -117,7 +117,7 @@ class Slot:
             runner = self._ready_runner(report)
             if runner is not None:
                 news = News(report, task, self._tell)
-                with contextlib.closing(self._rows(row, report)) as rows:
+                with contextlib.closing(self._rows(task, row, report)) as rows:
                     for sent in rows:
                         runner.send_row(sent, blob)
                         if self._stopping:
@@ -136,7 +136,7 @@ class Slot:
         failpoint("report.before")
         return report.as_dict(chunk, time.monotonic() - began)
 
-    def _rows(self, row: bytes, report: TaskReport) -> Generator[bytes, None, None]:
+    def _rows(self, task: int, row: bytes, report: TaskReport) -> Generator[bytes, None, None]:
         """What the runner is sent: the row as it is, or parts of it as soon as their copies are there."""
         if self._ahead is None:
             yield row
@@ -144,7 +144,7 @@ class Slot:
         batches, budget, retries = wire.decode_row(row)
         deadline = time.monotonic() + budget
         try:
-            with contextlib.closing(self._ahead.row(batches)) as lots:
+            with contextlib.closing(self._ahead.row(task, batches)) as lots:
                 for lot in lots:
                     for part in self._parts(lot, report):
                         left = deadline - time.monotonic()

@@ -24,6 +24,7 @@ from daskbatch.store.copy_names import CopyNames
 from daskbatch.store.inputs import TableReader
 from daskbatch.types import OPEN_END, MiniBatch
 from daskbatch.worker.ahead import Ahead
+from daskbatch.worker.upcoming import Upcoming
 
 Put = Callable[[str, bytes], str]
 
@@ -64,7 +65,7 @@ def rows_of(where: str, tmp_path: Path, copies_in: str = "", **options: Any) -> 
         if copy is not None:
             copies.drop(copy)
     reader.close()
-    copies._keep(None)  # the last shared one
+    copies._let_go(0)  # the last shared one
     assert not copies_in or os.listdir(copies_in) == []
     return found
 
@@ -241,8 +242,8 @@ def many(count: int, objects: int, size: int = 1) -> Iterator[MiniBatch]:
 @pytest.mark.parametrize(("objects", "ahead"), [(1, 24), (10, 3), (1000, 1)])
 def test_the_next_are_fetched_while_the_present_run(objects: int, ahead: int) -> None:
     held = Held()
-    fetching = Ahead(held)  # type: ignore[arg-type]
-    row = fetching.row(many(200, objects))
+    fetching = Ahead(Upcoming(held))  # type: ignore[arg-type]
+    row = fetching.row(0, many(200, objects))
     held.gate.release()
     present = len(next(row))
     assert asked_for(held, present + ahead)  # while the present run, nobody asks the row for more
@@ -254,9 +255,9 @@ def test_the_next_are_fetched_while_the_present_run(objects: int, ahead: int) ->
 
 def test_what_lies_ahead_is_bounded() -> None:
     held = Held()
-    fetching = Ahead(held)  # type: ignore[arg-type]
+    fetching = Ahead(Upcoming(held))  # type: ignore[arg-type]
     held.gate.release(1000)
-    row = fetching.row(many(20, 1, size=100 * 2**20))
+    row = fetching.row(0, many(20, 1, size=100 * 2**20))
     for number in range(20):
         assert len(next(row)) == 1
         assert len(held.asked) <= number + 1 + 3  # those of 256 MiB, and the present one
@@ -265,8 +266,8 @@ def test_what_lies_ahead_is_bounded() -> None:
 
 def test_an_error_of_the_store_ends_a_row_and_leaves_nothing() -> None:
     held = Held()
-    fetching = Ahead(held)  # type: ignore[arg-type]
-    row = fetching.row(many(100, 10))
+    fetching = Ahead(Upcoming(held))  # type: ignore[arg-type]
+    row = fetching.row(0, many(100, 10))
     held.gate.release(2)
     next(row)
     held.error = StorageUnavailable("it is away")
@@ -277,14 +278,66 @@ def test_an_error_of_the_store_ends_a_row_and_leaves_nothing() -> None:
     assert held.dropped == 2
 
 
+def test_the_first_of_the_row_that_waits_are_fetched_when_the_present_one_is_asked_for() -> None:
+    held = Held()
+    upcoming = Upcoming(held)  # type: ignore[arg-type]
+    fetching = Ahead(upcoming)
+    held.gate.release(1000)
+    row = fetching.row(1, many(1, 1))
+    next(row)
+    # When a task comes while the only mini-batch of the present one runs
+    upcoming.add(2, lambda: (batch._replace(file=batch.file + 100) for batch in many(50, 1)))
+    assert asked_for(held, 1 + 8)
+    assert held.asked[1] == 100
+    assert list(row) == []
+    before = len(held.asked)
+    # Then it begins with what is there, and nothing is fetched twice
+    row = fetching.row(2, iter(()))
+    next(row)
+    assert before > 1
+    assert 8 + sum(map(len, row)) == 50
+    assert sorted(held.asked) == [0, *range(100, 150)]
+    fetching.close()
+    upcoming.close()
+
+
+def test_what_was_fetched_for_a_row_that_goes_elsewhere_is_removed() -> None:
+    held = Held()
+    upcoming = Upcoming(held)  # type: ignore[arg-type]
+    fetching = Ahead(upcoming)
+    held.gate.release(1000)
+    upcoming.add(7, lambda: many(8, 1))
+    assert asked_for(held, 8)
+    upcoming.forget(7)
+    fetching.close()  # waits for what is under way
+    assert held.dropped == 1  # one lot
+    assert fetching.next is None
+
+
+def test_of_two_rows_that_wait_the_one_that_dask_begins_with_is_fetched() -> None:
+    held = Held()
+    upcoming = Upcoming(held)  # type: ignore[arg-type]
+    upcoming.add(1, lambda: many(1, 1), (2,))
+    upcoming.add(2, lambda: (batch._replace(file=50) for batch in many(1, 1)), (1,))
+    fetching = Ahead(upcoming)
+    held.gate.release(1000)
+    row = fetching.row(0, many(1, 1))
+    next(row)
+    assert asked_for(held, 2)
+    assert held.asked == [0, 50]
+    row.close()
+    fetching.close()
+    upcoming.close()
+
+
 def test_stop_ends_a_wait_for_a_store_that_is_silent() -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = (("anon", True), ("endpoint_url", f"http://127.0.0.1:{silent.getsockname()[1]}"))
-        fetching = Ahead(Copies("/nowhere", None, options, fetch.USUAL))
+        fetching = Ahead(Upcoming(Copies("/nowhere", None, options, fetch.USUAL)))
         got: list[Any] = []
-        waits = threading.Thread(target=lambda: got.extend(fetching.row(many(3, 1))))
+        waits = threading.Thread(target=lambda: got.extend(fetching.row(0, many(3, 1))))
         waits.start()
         silent.accept()[0].close()
         fetching.stop()
