@@ -65,6 +65,7 @@ def run_over_dask(run: _Run) -> None:
             folder=spec.folder,
             copies=scheme_of(spec.input.paths),
             storage=spec.input.storage_options,
+            fetched=spec.fetched,
             lease=LEASE,
         )
         dispatcher = Dispatcher(

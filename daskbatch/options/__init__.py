@@ -18,6 +18,7 @@ from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
 from daskbatch.options.output import check_output
+from daskbatch.options.storage import fetched_places
 from daskbatch.options.storage import storage_options as parse_storage
 from daskbatch.options.tables import column_types, separator_character, text_encoding
 from daskbatch.options.values import (
@@ -98,6 +99,7 @@ def make_spec(
     source_directory: Path | None = None,
     arguments: Sequence[object] = (),
     environment_variables: Mapping[str, object] | Sequence[str] | None = None,
+    fetched: Sequence[Sequence[object]] = (),
     python: Path | None = None,
     command_prefix: Sequence[str] | str | None = None,
     tensorflow1: bool = DEFAULTS["tensorflow1"],
@@ -171,6 +173,7 @@ def make_spec(
         process_count_per_node=_count("process_count_per_node", process_count_per_node),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
+        fetched=fetched_places(fetched),
         python=other.path if other and python is not None else None,
         command_prefix=prefix,
         tensorflow1=_switch("tensorflow1", tensorflow1),
@@ -208,6 +211,7 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         "storage_options": dict(given.storage_options),
         **own,
         "arguments": list(spec.arguments),
+        "fetched": [[url, kind, token, dict(options)] for url, kind, token, options in spec.fetched],
         "command_prefix": list(spec.command_prefix),
         "environment_variables": [name for name, _ in spec.environment_variables],
     }

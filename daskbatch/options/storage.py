@@ -7,10 +7,12 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.remote.options import StorageOptions, checked
-from daskbatch.remote.urls import protocol_of
+from daskbatch.remote.urls import is_remote, local_or_url, protocol_of
+from daskbatch.spec import Fetched
 
-__all__ = ["storage_options"]
+__all__ = ["fetched_places", "storage_options"]
 
+_KINDS = ("object", "prefix", "zip", "any")
 _WORDS = {"true": True, "false": False}
 
 
@@ -38,6 +40,32 @@ def storage_options(value: object, paths: tuple[str, ...]) -> StorageOptions:
             " inputs are files. Leave them out."
         )
     return checked(given, protocol)
+
+
+def fetched_places(value: object) -> tuple[Fetched, ...]:
+    """What of stores the script is told local paths of.
+
+    Parameters
+    ----------
+    value
+        URL, kind and, if one likes, token and options of each.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = []
+    for one in value if isinstance(value, Iterable) and not isinstance(value, str) else (value,):
+        given = [*one] if isinstance(one, (list, tuple)) else [one]
+        whole: list[Any] = [*given, *(None, None, "", ())[len(given) :]][:4]
+        url, kind, token, options = whole
+        if not (isinstance(url, str) and is_remote(url)) or kind not in _KINDS or not isinstance(token, str):
+            raise UsageError(
+                "fetched must be a list of such as ['s3://bucket/labels.txt', 'object'], got"
+                f" {one!r}. The second is one of {', '.join(_KINDS)}."
+            )
+        found.append(Fetched(local_or_url(url), kind, token, checked(options, protocol_of(url))))
+    return tuple(found)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -19,15 +19,20 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
+from daskbatch.errors import DaskbatchError
 from daskbatch.layout import MODELS_USED_VARIABLE
+from daskbatch.spec import Fetched
 from daskbatch.store.refusal import refusal
 from daskbatch.store.segments import SegmentWriter
 from daskbatch.worker import wire
+from daskbatch.worker.attempt import failure_of
+from daskbatch.worker.fetched import ScriptFiles, files_of
 from daskbatch.worker.gpus import visible_gpus
 from daskbatch.worker.models import model_variables
 from daskbatch.worker.prefix import filled
 from daskbatch.worker.runner import Launch
 from daskbatch.worker.scratch import Scratch
+from daskbatch.worker.shared_folder import leave_behind
 from daskbatch.worker.slot import Slot
 from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
@@ -75,6 +80,8 @@ class PluginSettings:
     """Such as ``"s3://"``, where the input lies in a store: mini-batches get local copies. Empty: it does not."""
     storage: tuple[tuple[str, str | bool], ...]
     """How that store is reached; credentials are those of the worker."""
+    fetched: tuple[Fetched, ...]
+    """Of stores, what the script is told local paths of."""
     lease: float
     """Seconds without a sign of the engine after which the worker gives up."""
 
@@ -104,6 +111,7 @@ class RunPlugin(WorkerPlugin):
         self._slots: list[Slot] = []
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._scratch: Scratch | None = None
+        self._files: ScriptFiles | None = None
         self._renewed = time.monotonic()
         self._overdue = 0
         self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
@@ -121,6 +129,7 @@ class RunPlugin(WorkerPlugin):
         settings = self._settings
         package = None if settings.python is None else _PACKAGE
         self._scratch = scratch = Scratch(map(_process, numbers), settings.pickled, package)
+        self._files = files_of(self.name, settings.fetched, self._variables(), settings.timeouts["read"])
         gpus = visible_gpus()
         for number in numbers:
             slot = self._make_slot(number, slots_on_node, scratch, gpus[number % len(gpus)] if gpus else None)
@@ -147,7 +156,9 @@ class RunPlugin(WorkerPlugin):
             "agent_name": f"{node}/{process}",
             "logging_level": settings.logging_level,
         }
-        own = {**settings.environment, MODELS_USED_VARIABLE: os.path.join(settings.state, "models")}
+        own = self._variables()
+        if self._files is not None:
+            own |= self._files.variables()
         environment = {**model_variables(own), **os.environ}
         environment |= step_variables(settings.output, settings.environment)
         environment |= {"AZUREML_BI_OUTPUT_PATH": settings.script_output, **own}
@@ -155,9 +166,10 @@ class RunPlugin(WorkerPlugin):
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = scratch.package_root or str(_PACKAGE.parent)
         copies = os.path.join(scratch.path, "copies", process)
+        shared = () if self._files is None else (self._files.folder,)
         launch = Launch(
             python=settings.python or sys.executable,
-            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path)),
+            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path, *shared)),
             package_root=root,
             setup={
                 **settings.setup,
@@ -176,6 +188,9 @@ class RunPlugin(WorkerPlugin):
         )
         writer = SegmentWriter(Path(settings.state, "segments"), f"{node}-{os.getpid()}-{self.name}-{process}")
         return Slot(node, process, launch, writer, self._tell, self._ahead(copies) if settings.copies else None)
+
+    def _variables(self) -> dict[str, str]:
+        return {**self._settings.environment, MODELS_USED_VARIABLE: os.path.join(self._settings.state, "models")}
 
     def _ahead(self, folder: str) -> Ahead:
         """Makes copies of mini-batches for a slot."""
@@ -197,9 +212,22 @@ class RunPlugin(WorkerPlugin):
             if slot is None or self._scratch is None:
                 return TaskReport().as_dict()
             self._scratch.make()
+            if self._files is not None and (failed := self._fetch(self._files, self._scratch.path, slot)):
+                return failed
             return slot.execute(task, row, blob)
         finally:
             self._free.put(slot)
+
+    def _fetch(self, files: ScriptFiles, scratch: str, slot: Slot) -> dict[str, Any] | None:
+        """Have what the script is told of stores; a report where that fails."""
+        leave_behind(scratch, files.folder)
+        try:
+            slot.launch = files.filled(slot.launch)
+        except (DaskbatchError, OSError) as error:
+            report = TaskReport(slot.node, slot.process)
+            report.init_error = failure_of(error, "start")
+            return report.as_dict()
+        return None
 
     def renew(self) -> None:
         """The engine is alive."""
@@ -242,6 +270,8 @@ class RunPlugin(WorkerPlugin):
         self._free.put(None)  # tasks that start after the end find that there is no slot
         if self._scratch is not None:
             self._scratch.remove()
+        if self._files is not None:
+            self._files.close()
 
 
 def _process(number: int) -> str:

@@ -11,7 +11,7 @@ from daskbatch.api.data_types import DataType, PromoteHeadersBehavior
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_factory import Dataset
 from daskbatch.api.datastore import Datastore
-from daskbatch.api.references import as_document, from_document, local_paths, localised
+from daskbatch.api.references import as_document, from_document, localised, places
 from daskbatch.api.workspace import Workspace
 from daskbatch.errors import InputError, NotFound, UsageError
 
@@ -106,10 +106,10 @@ def test_a_url_is_read_where_it_is_redirected_to(tmp_path: Path) -> None:
     dataset = Dataset.Tabular.from_delimited_files("https://host/data/*.csv")
     with pytest.raises(UsageError, match=r'it is no local path.*"redirect" in the config\.json'):
         dataset.to_pandas_dataframe()
-    assert local_paths(dataset, workspace) == [str(tmp_path / "ws" / "copies" / "*.csv")]
+    assert places(dataset, workspace) == [str(tmp_path / "ws" / "copies" / "*.csv")]
     assert localised(dataset, workspace).to_pandas_dataframe()["n"].to_list() == [1]
     with pytest.raises(UsageError, match='"redirect"'):
-        local_paths(Dataset.File.from_files("https://other/data"), workspace)
+        places(Dataset.File.from_files("https://other/data"), workspace)
 
 
 def test_delimited_files_are_read_as_told(store: Datastore) -> None:
