@@ -53,7 +53,7 @@ def replay_speed(folder: Path) -> tuple[int, float]:
     found = last_life(run).found
     if found is None:
         raise SystemExit("there is no ledger")
-    settled = len(Settled(run.segments, found))
+    settled = len(Settled(run.results, found))
     return settled, time.perf_counter() - began
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from daskbatch.api.run import Run, run
     from daskbatch.api.step import ParallelRunStep
     from daskbatch.api.step_run import StepRun
+    from daskbatch.api.store_path import StorePath
     from daskbatch.api.trial import TryResult, try_
     from daskbatch.api.widget import RunDetails
     from daskbatch.api.workspace import Workspace
@@ -105,6 +106,7 @@ __all__ = [
     "ScriptChanged",
     "SegmentDamaged",
     "StepRun",
+    "StorePath",
     "TabularDataset",
     "TakenOver",
     "ThresholdExceeded",
@@ -150,6 +152,7 @@ _HOMES = {
     "RunDetails": "daskbatch.api.widget",
     "RunStatus": "daskbatch.engine.status",
     "StepRun": "daskbatch.api.step_run",
+    "StorePath": "daskbatch.api.store_path",
     "TabularDataset": "daskbatch.api.dataset",
     "TryResult": "daskbatch.api.trial",
     "Workspace": "daskbatch.api.workspace",

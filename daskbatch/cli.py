@@ -94,6 +94,14 @@ def _shown(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--quiet", is_flag=True, help="Show nothing but errors.")(as_json(command))
 
 
+_STORAGE = click.option(
+    "--storage-options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="How the store is reached, where FOLDER is a URL such as s3://bucket/out: endpoint_url, profile, region.",
+)
+
+
 @click.group(
     cls=_Group,
     invoke_without_command=True,
@@ -167,10 +175,10 @@ def run_command(
 
 def _run(output: str, quiet: bool, as_json: bool, run: Callable[..., object]) -> int:
     """Run with what listens to it; return the exit code."""
-    from daskbatch.options.values import local_path
+    from daskbatch.options.inputs import path_or_url
     from daskbatch.report import Ending, default_listeners
 
-    output = local_path("output", output)
+    output = path_or_url("output", output)
     ending = Ending()
     # Made first: they keep the real stdout, which nothing else may write to when it carries JSON.
     listeners = default_listeners(output, quiet=quiet, json=as_json)
@@ -217,23 +225,25 @@ def retry_failed_command(output: str, quiet: bool, as_json: bool, **values: Any)
 
 @cli.command("status")
 @click.argument("output", metavar="FOLDER")
+@_STORAGE
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status_command(output: str, as_json: bool) -> int:
+def status_command(output: str, storage_options: tuple[str, ...], as_json: bool) -> int:
     """Tell how the run is whose output is in FOLDER, while it runs and after."""
     from daskbatch.api.again import status
 
-    found = status(output)
+    found = status(output, storage_options)
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.text)
     return COMPLETED
 
 
 @cli.command("cancel")
 @click.argument("output", metavar="FOLDER")
-def cancel_command(output: str) -> int:
+@_STORAGE
+def cancel_command(output: str, storage_options: tuple[str, ...]) -> int:
     """Ask the run whose output is in FOLDER to end. It can be resumed."""
     from daskbatch.api.again import cancel
 
-    found = cancel(output)
+    found = cancel(output, storage_options)
     click.echo(f"Asked the run to end ({found.owner}). It does within seconds: daskbatch status {output}")
     return COMPLETED
 

@@ -60,6 +60,12 @@ OPTIONS = (
     ),
     Option("include_path", "", "Rows of tables get a column Path in front, with their file's path."),
     Option(
+        "columns",
+        "NAME,...",
+        "Columns of tables that run() gets, in this order; of Parquet no others are read.",
+        default="all",
+    ),
+    Option(
         "partition_format",
         "FORMAT",
         "What paths say, such as '/{store}/{day:yyyy-MM-dd}/*.csv': its keys become columns of a table's rows.",
@@ -78,6 +84,14 @@ OPTIONS = (
         " come from the environment, a profile or a role.",
         default="as its client finds",
         multiple=True,
+    ),
+    Option(
+        "output_storage_options",
+        "NAME=VALUE",
+        "The same for the store of --output, where it is a URL.",
+        default="those of --storage-options",
+        multiple=True,
+        in_try=False,
     ),
     Option(
         "script_output",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
     "AttemptFailed",
     "Event",
+    "FolderListener",
     "Listener",
     "MiniBatchFailed",
     "Notice",
@@ -81,7 +82,7 @@ class Planned(Event):
 
     files: int
     mini_batches: int | None
-    """None where a gzip file or a Dask partition hides the count; then `estimate` serves."""
+    """None where a gzip file or a Dask partition hides the count, or not all is listed; then `estimate` serves."""
     estimate: int
     """Best guess of the number of mini-batches."""
     input_bytes: int
@@ -91,6 +92,8 @@ class Planned(Event):
     """(column, type) of a table; empty for files."""
     skipped: tuple[str, ...]
     """Zero-byte tables that were left out."""
+    at_least: bool = False
+    """The input is still being listed: counts are of what is found. The event comes again when it is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class Progress(Event):
     """Slots that have work at this moment."""
     remaining: float | None
     """Estimated seconds left; None while unknown."""
+    total_is_least: bool = False
+    """The input is still being listed: there may be more than `mini_batches_total`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +189,13 @@ class RunFinished(Event):
 
 
 Listener = Callable[[Event], None]
+
+
+@runtime_checkable
+class FolderListener(Protocol):
+    """A listener that writes into the output folder. Told before the first event where that is not what it was made
+    for: an output on a store is mirrored by a local folder.
+    """
+
+    def write_to(self, output: str) -> None:
+        """Write to this folder."""

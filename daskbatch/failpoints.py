@@ -42,14 +42,18 @@ _STEPS = (
     "result.send",
     "segment.write",
     "segment.sync",
+    "segment.put",
     "report",
     "ledger.append",
     "ledger.sync",
+    "ledger.put",
     "combine.write",
     "combine.publish",
+    "combine.upload",
+    "combine.finish",
     "summary.write",
     "segments.drop",
-)  # in the order in which a run comes to them
+)  # in the order in which a run comes to them, those of a disk before those of a store
 NAMES = tuple(f"{step}.{side}" for step in _STEPS for side in ("before", "after"))
 """Every failpoint. A test holds them equal to the calls in the source."""
 

@@ -7,7 +7,7 @@ mini-batches never lie in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from daskbatch.errors import InputError
-from daskbatch.plan_cuts import cut_files, cut_parquet, cut_text, read_lines
+from daskbatch.plan_cuts import cut_parquet, cut_plan, cut_text, read_lines
 from daskbatch.plan_groups import cut_groups, group_plan
+from daskbatch.plan_inputs import InputState
 from daskbatch.plan_listing import Entry, Storage
 from daskbatch.plan_opening import open_entry, parquet_source, read_parquet_footer
 from daskbatch.plan_record import Plan
@@ -31,11 +32,22 @@ from daskbatch.types import WHOLE_FILES, MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
+_AT_ONCE = 4096
+"""Files that are written to a plan at once."""
+
+_SOON = 100
+"""The same where somebody waits for the first of them: a part of what a store tells in one answer."""
+
 _GZIP_RATIO = 4
 """A guess at how much text a gzip file holds, for estimates alone."""
 
 
-def make_plan(spec: InputSpec, path: Path) -> Plan:
+def make_plan(
+    spec: InputSpec,
+    path: Path,
+    listed: tuple[int, str] | None = None,
+    advance: Callable[[InputState], None] | None = None,
+) -> Plan:
     """List the input, find its schema, and write the plan to `path`.
 
     Parameters
@@ -44,18 +56,24 @@ def make_plan(spec: InputSpec, path: Path) -> Plan:
         The input as declared.
     path
         The plan file; replaced where it exists.
+    listed
+        What an earlier listing that was broken off had found; see `Tally`.
+    advance
+        Told, of an input of whole files, whenever the lines of some more of them are in the plan file.
 
     Raises
     ------
+    InputChanged
+        Where `listed` is not how this listing begins.
     InputError
         Where the input is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
-    sources = Sources(spec)
+    sources = Sources(spec, listed)
     size = _fitting_size(spec.mini_batch_size, sources.format)
     try:
         _refuse_unfit_options(spec, sources.format)
         if sources.format == "files":
-            plan = _plan_files(sources, size, path)
+            plan = _plan_files(sources, size, path, advance)
         else:
             table = _table_format(spec, sources.format, size)
             plan_tables = _plan_parquet if table.format == "parquet" else _plan_text
@@ -77,7 +95,7 @@ def read_plan(plan: Plan) -> Iterator[MiniBatch]:
     if plan.keys:
         return cut_groups(str(plan.path), 0 if plan.table is None else WHOLE_FILES)
     if plan.table is None:
-        return cut_files(str(plan.path), plan.size.value, [files for _, files in plan.datasets] or [plan.files])
+        return cut_plan(str(plan.path), plan.size.value, [files for _, files in plan.datasets] or [plan.files])
     lines = read_lines(str(plan.path))
     if plan.format == "parquet":
         return cut_parquet(lines, plan.size)
@@ -108,6 +126,7 @@ def _refuse_unfit_options(spec: InputSpec, name: str) -> None:
         ("support_multi_line", spec.support_multi_line, ("csv", "tsv")),
         ("dtype", bool(spec.dtype), ("csv", "tsv", "jsonl", "parquet")),
         ("include_path", spec.include_path, ("csv", "tsv", "jsonl", "parquet")),
+        ("columns", bool(spec.columns), ("csv", "tsv", "jsonl", "parquet")),
     ):
         if given and name not in formats:
             raise InputError(
@@ -127,6 +146,7 @@ def _table_format(spec: InputSpec, name: str, size: MiniBatchSize) -> TableForma
         dtype=spec.dtype,
         include_path=spec.include_path,
         partition_format=spec.partition_format or "",
+        selection=spec.columns,
     )
 
 
@@ -152,10 +172,16 @@ def _cut(plan: Plan, spec: InputSpec, sources: Sources) -> Plan:
     )
 
 
-def _plan_files(sources: Sources, size: MiniBatchSize, path: Path) -> Plan:
+def _plan_files(
+    sources: Sources, size: MiniBatchSize, path: Path, advance: Callable[[InputState], None] | None
+) -> Plan:
     with path.open("w", encoding="ascii") as file:
-        file.writelines(sources.lines())
-    found = sources.tally.state()
+        for lines in sources.lines(_AT_ONCE if advance is None else _SOON):
+            file.write(lines)
+            if advance is not None:
+                file.flush()
+                advance(sources.tally.state())
+    found = sources.tally.end()
     count = sum(-(-files // size.value) for files in sources.counts)
     head = f"{_counted(found.files, 'file')} ({sources.why})"
     return Plan(path, "files", None, size, found.files, count, count, found.bytes, head, (), found)
@@ -185,7 +211,7 @@ def _plan_text(sources: Sources, table: TableFormat, path: Path, storage: Storag
     head = _table_head(sources, sources.format, files, input_bytes)
     return Plan(
         path, table.format, table, table.size, files, ranges if exact else None, ranges, input_bytes, head,
-        tuple(sources.skipped), sources.tally.state(),
+        tuple(sources.skipped), sources.tally.end(),
     )  # fmt: skip
 
 
@@ -201,14 +227,16 @@ def _with_schema(path: Path, files: int, table: TableFormat, storage: Storage) -
         others = f", nor has any other of the {files} tables" if files > 1 else ""
         raise InputError(f"inputs: {paths[0]} has no rows{others}. Next: check the path.")
     PathColumns(table).refuse_taken((name for name, _ in sample.columns), sample.schema_from)
-    return table._replace(columns=sample.columns, schema_from=sample.schema_from), max(sample.record_bytes, 1.0)
+    fields = 0 if table.header or not table.selection else sample.fields
+    table = table._replace(columns=sample.columns, schema_from=sample.schema_from, fields=fields)
+    return table, max(sample.record_bytes, 1.0)
 
 
 def _plan_parquet(sources: Sources, table: TableFormat, path: Path, storage: Storage) -> Plan:
     from daskbatch.store.schema import apply_dtype
 
     files = input_bytes = count = rows = 0
-    schema = ParquetSchema()
+    schema = ParquetSchema(table)
     with path.open("w", encoding="ascii") as file:
         for entry, metadata in _footers(sources.tables(), storage):
             groups = schema.add(entry[0], metadata, partial(parquet_source, entry, storage))
@@ -219,12 +247,13 @@ def _plan_parquet(sources: Sources, table: TableFormat, path: Path, storage: Sto
             count += count_cuts(groups, table.size)
     if not rows:
         raise InputError(f"inputs: {schema.first} has no rows, nor has any other of the {files} Parquet files.")
-    table = table._replace(columns=apply_dtype(schema.columns(), table, schema.first), schema_from=schema.first)
+    columns = apply_dtype(schema.columns(), table, schema.first, schema.names)
+    table = table._replace(columns=columns, schema_from=schema.first)
     PathColumns(table).refuse_taken((name for name, _ in table.columns), schema.first)
     head = _table_head(sources, "parquet", files, input_bytes)
     return Plan(
         path, "parquet", table, table.size, files, count, count, input_bytes, head, tuple(sources.skipped),
-        sources.tally.state(),
+        sources.tally.end(),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Places = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["cut_files", "cut_parquet", "cut_text", "read_entries", "read_lines"]
+__all__ = ["cut_files", "cut_parquet", "cut_plan", "cut_text", "read_entries", "read_lines"]
 
 _SCAN_BLOCK = 4 * 1024**2
 """Bytes that a scan looks at at once."""
@@ -48,22 +48,29 @@ def read_entries(path: str) -> Iterator[Any]:
             yield from json.loads(line)
 
 
-def cut_files(path: str, size: int, counts: Iterable[int]) -> Iterator[MiniBatch]:
+def cut_plan(path: str, size: int, counts: Iterable[int]) -> Iterator[MiniBatch]:
     """Groups of up to `size` files, from the plan file at `path`; `counts` files belong together."""
     first = 0
     with open(path, encoding="ascii") as file:
-        for lines in (islice(file, count) for count in counts):
-            while some := list(islice(lines, size * max(1, _LINES // size))):
-                # As one flat list: a list for each file would take longer than all the rest. Within a JSON text there
-                # are no newlines, so what is replaced is the end of a line and nothing else.
-                values = json.loads("".join(some).replace("]\n[", ","))
-                begin, paths = first, values[::3]
-                first += len(paths)
-                fields = zip(
-                    range(begin, first, size), repeat(0), _groups(paths, size), repeat(0), repeat(0), repeat(0),
-                    repeat(NO_ROW), repeat(-1), repeat(-1), _groups(_stamps(values), 2 * size),
-                )  # fmt: skip
-                yield from map(MiniBatch._make, fields)
+        for files in counts:
+            yield from cut_files(file, size, files, first)
+            first += files
+
+
+def cut_files(plan: Iterator[str], size: int, files: int, first: int) -> Iterator[MiniBatch]:
+    """Groups of up to `size` files, from the next `files` lines of a plan; `first` of them came before."""
+    lines = islice(plan, files)
+    while some := list(islice(lines, size * max(1, _LINES // size))):
+        # As one flat list: a list for each file would take longer than all the rest. Within a JSON text there are no
+        # newlines, so what is replaced is the end of a line and nothing else.
+        values = json.loads("".join(some).replace("]\n[", ","))
+        begin, paths = first, values[::3]
+        first += len(paths)
+        fields = zip(
+            range(begin, first, size), repeat(0), _groups(paths, size), repeat(0), repeat(0), repeat(0),
+            repeat(NO_ROW), repeat(-1), repeat(-1), _groups(_stamps(values), 2 * size),
+        )  # fmt: skip
+        yield from map(MiniBatch._make, fields)
 
 
 def _stamps(values: list[Any]) -> list[int]:

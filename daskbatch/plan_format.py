@@ -12,7 +12,7 @@ from daskbatch.plan_listing import list_inputs, refuse_mixed
 from daskbatch.spec import InputSpec
 from daskbatch.store.listing import Found
 
-__all__ = ["Chosen", "choose_format", "choose_formats"]
+__all__ = ["Chosen", "choose_format", "choose_formats", "format_of"]
 
 _SUFFIXES = {
     b".csv": "csv",
@@ -55,7 +55,7 @@ def choose_format(spec: InputSpec, found: Iterator[Found]) -> Chosen:
             break
     # A name such as _SUCCESS says nothing about a table's format, and is taken with plain files only.
     first = early[-1][0]
-    name = _format_of(first)
+    name = format_of(first)
     if name == "files":
         return Chosen("files", "by suffix", _agreeing(chain(early, found), name, first, underscored=True))
     if early[-1][1]:
@@ -102,7 +102,7 @@ def _agreeing(found: Iterator[Found], name: str, first: bytes, underscored: bool
             if underscored:
                 yield path
             continue
-        other = _format_of(path)
+        other = format_of(path)
         if other != name:
             raise InputError(
                 f"inputs: {os.fsdecode(first)} is {_words(name)} and {os.fsdecode(path)} is {_words(other)}, by their"
@@ -112,7 +112,8 @@ def _agreeing(found: Iterator[Found], name: str, first: bytes, underscored: bool
         yield path
 
 
-def _format_of(path: bytes) -> str:
+def format_of(path: bytes) -> str:
+    """What a file's suffix says: a table's format, or ``"files"``."""
     name = path.rpartition(b"/")[2].lower()
     stem, dot, suffix = name.rpartition(b".")
     if suffix == b"gz":

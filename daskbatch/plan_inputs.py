@@ -20,7 +20,7 @@ from daskbatch.plan_format import choose_formats
 from daskbatch.plan_listing import Entry, ObjectPath
 from daskbatch.spec import InputSpec
 
-__all__ = ["InputState", "Tally", "difference_of_inputs", "state_of_inputs"]
+__all__ = ["InputChanged", "InputState", "Tally", "difference_of_inputs", "state_of_inputs"]
 
 _AT_ONCE = 4096
 """Entries that are digested at once."""
@@ -43,13 +43,24 @@ class InputState:
     """Of path, size and modification time (or etag) of each, in order; hexadecimal."""
 
 
-class Tally:
-    """Sees the files of an input go by."""
+class InputChanged(InputError):
+    """Raised when the files that an earlier listing had found are not the first of this one."""
 
-    def __init__(self) -> None:
+
+class Tally:
+    """Sees the files of an input go by.
+
+    Parameters
+    ----------
+    listed
+        Number of files that an earlier listing had found before it was broken off, and its digest at that moment.
+    """
+
+    def __init__(self, listed: tuple[int, str] | None = None) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
         self._files = self._bytes = 0
         self._begun = False
+        self._listed = listed
 
     def begin_dataset(self) -> None:
         """The files of another dataset follow: where one ends and the next begins makes a difference."""
@@ -57,15 +68,17 @@ class Tally:
             self._digest.update(b"[]\n")
         self._begun = True
 
-    def chunks(self, paths: Iterator[bytes]) -> Iterator[tuple[list[Entry], str]]:
-        """Entries of the files, many at a time, with their lines in a plan file.
+    def chunks(self, paths: Iterator[bytes], at_once: int = _AT_ONCE) -> Iterator[tuple[list[Entry], str]]:
+        """Entries of the files, up to `at_once` at a time, with their lines in a plan file.
 
         Raises
         ------
+        InputChanged
+            Where the first files are not those that had been listed before.
         InputError
             Where a file cannot be looked at: it has vanished, for one.
         """
-        while entries := [_entry(path) for path in islice(paths, _AT_ONCE)]:
+        while entries := [_entry(path) for path in islice(paths, self._most(at_once))]:
             # As json.dumps would write them, in a fourth of its time.
             if isinstance(entries[0][2], int):
                 lines = "".join([f"[{_quoted(path)},{size},{mtime_ns}]\n" for path, size, mtime_ns in entries])
@@ -74,11 +87,38 @@ class Tally:
             self._digest.update(lines.encode("ascii"))
             self._files += len(entries)
             self._bytes += sum([size for _, size, _ in entries])
+            self._compare()
             yield entries, lines
+
+    def _most(self, at_once: int) -> int:
+        """How many files may go by before the next comparison."""
+        left = 0 if self._listed is None else self._listed[0] - self._files
+        return min(at_once, left) if left > 0 else at_once
+
+    def _compare(self, *, ended: bool = False) -> None:
+        if self._listed is None or (self._files < self._listed[0] and not ended):
+            return
+        before, self._listed = self._listed, None
+        if (self._files, self._digest.hexdigest()) != before:
+            raise InputChanged(
+                f"the input was {before[0]:,} files and more when the run was ended while they were listed; these are"
+                " not the same now"
+            )
 
     def state(self) -> InputState:
         """Of the files that have gone by."""
         return InputState(self._files, self._bytes, self._digest.hexdigest())
+
+    def end(self) -> InputState:
+        """Of all of them.
+
+        Raises
+        ------
+        InputChanged
+            There are fewer than had been listed before.
+        """
+        self._compare(ended=True)
+        return self.state()
 
 
 def _entry(path: bytes) -> Entry:

@@ -78,7 +78,7 @@ class Plan:
 
 def _table_json(table: TableFormat) -> dict[str, Any]:
     pairs = {name: [list(pair) for pair in getattr(table, name)] for name in ("columns", "dtype")}
-    return {**table._asdict(), **pairs, "size": list(table.size)}
+    return {**table._asdict(), **pairs, "size": list(table.size), "selection": list(table.selection)}
 
 
 def plan_from_json(values: Mapping[str, Any], path: Path) -> Plan:

@@ -18,6 +18,13 @@ __all__ = ["Sources"]
 class Sources:
     """The files of all datasets of an input, in order. One pass: `lines` or `tables`.
 
+    Parameters
+    ----------
+    spec
+        The input as declared.
+    listed
+        As for `Tally`.
+
     Raises
     ------
     InputError
@@ -29,13 +36,13 @@ class Sources:
     skipped: list[str]
     """Tables of zero bytes."""
 
-    def __init__(self, spec: InputSpec) -> None:
+    def __init__(self, spec: InputSpec, listed: tuple[int, str] | None = None) -> None:
         self._chosen = choose_formats(spec)
         looked_at_later = spec.partition_format is None or spec.partition_keys
         self._form = None if looked_at_later else parse_format(spec.partition_format)
         self.format, self.why = self._chosen[0].name, self._chosen[0].why
         self.names = [name for name, _ in spec.datasets]
-        self.tally = Tally()
+        self.tally = Tally(listed)
         self.counts, self.skipped = [], []
 
     def _datasets(self) -> Iterator[Iterator[bytes]]:
@@ -43,11 +50,11 @@ class Sources:
             self.tally.begin_dataset()
             yield chosen.paths if self._form is None else _of_format(chosen.paths, self._form)
 
-    def lines(self) -> Iterator[str]:
-        """Lines of a plan file, many at a time, of files that are no tables."""
+    def lines(self, at_once: int) -> Iterator[str]:
+        """Lines of a plan file, up to `at_once` at a time, of files that are no tables."""
         for paths in self._datasets():
             count = 0
-            for entries, lines in self.tally.chunks(paths):
+            for entries, lines in self.tally.chunks(paths, at_once):
                 count += len(entries)
                 yield lines
             self.counts.append(count)

@@ -62,6 +62,8 @@ class InputSpec:
     """(column, type name) pairs as the user gave them."""
     include_path: bool = False
     """A table's rows have a column ``Path``."""
+    columns: tuple[str, ...] = ()
+    """Those of a table that are read, in this order. Empty: all."""
     partition_format: str | None = None
     """What paths say, for `daskbatch.store.partition_format`; its keys are columns of a table's rows."""
     partition_keys: tuple[str, ...] = ()
@@ -79,11 +81,13 @@ class RunSpec:
     entry: EntryPoint
     input: InputSpec
     output: str
-    """Absolute path of the output folder."""
+    """Absolute path of the output folder, or the URL that stands for it."""
     folder: str
     """Absolute path of the caller's working directory, which relative paths in `arguments` start from."""
+    output_storage_options: tuple[tuple[str, str | bool], ...] = ()
+    """How the store of `output` is reached, where it is a URL. No secrets."""
     script_output: str | None = None
-    """Absolute path of the folder that the script is told to write to; None: the output folder."""
+    """Absolute path or URL of the folder for what the script writes; None: the output folder."""
     output_action: str = "append_row"
     """``"append_row"`` or ``"summary_only"``."""
     append_row_file_name: str = "predictions.csv"

@@ -107,6 +107,10 @@ class TableFormat(NamedTuple):
     """A column of the file's path comes before those of the file."""
     partition_format: str = ""
     """The keys of this format of paths come behind the columns of the file; empty: none."""
+    selection: tuple[str, ...] = ()
+    """The names of `columns`, where a file may have others, which are not read. Empty: it has these alone."""
+    fields: int = 0
+    """Fields of a record of text without header, where `selection` says less; 0: as many as `columns`."""
 
 
 class Record(NamedTuple):
@@ -145,3 +149,5 @@ class Chunk(NamedTuple):
     """Records in the index."""
     checksum: int
     """CRC-32 of the index."""
+    token: str = ""
+    """Etag of the object, where segments are objects; empty: a file."""

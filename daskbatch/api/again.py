@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Unpack
 
 from daskbatch.api.run import Run, execute_spec
@@ -13,13 +13,16 @@ from daskbatch.errors import UsageError
 from daskbatch.events import Listener
 from daskbatch.layout import WORKSPACE_VARIABLE
 from daskbatch.options import make_spec
+from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
 from daskbatch.options.restore import options_from
+from daskbatch.options.storage import output_options
 from daskbatch.spec import RunSpec
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from daskbatch.engine.folder import RunFolder
     from daskbatch.engine.status import RunStatus
 
 __all__ = ["cancel", "resume", "retry_failed", "status"]
@@ -41,7 +44,7 @@ def resume(
 
     Parameters
     ----------
-    output : path
+    output : path or URL
         The output folder of the run.
     client, progress, listeners
         As for `daskbatch.run`.
@@ -97,13 +100,15 @@ def retry_failed(
     return execute_spec(spec, how, client=client, progress=progress, listeners=listeners)
 
 
-def status(output: Folder) -> RunStatus:
+def status(output: Folder, storage_options: Mapping[str, object] | Sequence[str] | None = None) -> RunStatus:
     """How a run is, seen from any process that can read its output folder.
 
     Parameters
     ----------
-    output : path
+    output : path or URL
         The output folder.
+    storage_options : mapping, optional
+        How the store is reached, where it is a URL.
 
     Returns
     -------
@@ -116,16 +121,19 @@ def status(output: Folder) -> RunStatus:
     """
     from daskbatch.engine.status import read_status
 
-    return read_status(_folder(output))
+    with _opened(output, storage_options) as folder:
+        return read_status(folder)
 
 
-def cancel(output: Folder) -> RunStatus:
+def cancel(output: Folder, storage_options: Mapping[str, object] | Sequence[str] | None = None) -> RunStatus:
     """Ask the run in an output folder to end; it does so within seconds, and can be resumed.
 
     Parameters
     ----------
-    output : path
+    output : path or URL
         The output folder.
+    storage_options : mapping, optional
+        How the store is reached, where it is a URL.
 
     Returns
     -------
@@ -139,20 +147,24 @@ def cancel(output: Folder) -> RunStatus:
     """
     from daskbatch.engine.status import ask_to_cancel
 
-    return ask_to_cancel(_folder(output))
+    with _opened(output, storage_options) as folder:
+        return ask_to_cancel(folder)
 
 
-def _folder(output: Folder) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(output)))
+def _opened(output: Folder, options: object) -> AbstractContextManager[RunFolder]:
+    from daskbatch.engine.opening import opened
+
+    place = path_or_url("output", output)
+    return opened(place, output_options(options, None, place))
 
 
 def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
     """The run's own options, with those given in their place."""
-    from daskbatch.engine.folder import RunFolder
-    from daskbatch.engine.record import RunRecord
-
-    folder = _folder(output)
-    record = RunRecord.read(RunFolder(folder).record)
+    given = options.get("output_storage_options", options.get("storage_options"))
+    with _opened(output, given) as folder:
+        folder.refresh()
+        record = folder.read_record()
+        place = folder.place
     if record is None:
         raise UsageError(
             f"There is no run in {os.fspath(output)!r} to go on with. Give the output folder of one, or repeat its"
@@ -169,7 +181,7 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
             f"The run had environment_variables {', '.join(kept)}, whose values are stored nowhere. Give them again:"
             f" --environment-variables {kept[0]}=... (environment_variables={{{kept[0]!r}: ...}})."
         )
-    stored = options_from({**record.options, "output": str(folder)})
+    stored = options_from({**record.options, "output": place})
     spec = make_spec(**{**stored, **options})
     # Relative paths in the script's arguments mean the folder that the run was started in.
     return dataclasses.replace(spec, folder=record.options["folder"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from daskbatch.api.dataset_base import Path, ReferencedDataset
 from daskbatch.errors import UsageError
 from daskbatch.options import INPUT_FORMATS
-from daskbatch.options.tables import column_types, separator_character, text_encoding
+from daskbatch.options.tables import column_names, column_types, separator_character, text_encoding
 from daskbatch.options.values import choice
 from daskbatch.options.values import mini_batch_size as parsed_size
 from daskbatch.spec import InputSpec
@@ -127,6 +127,8 @@ class TabularDataset(ReferencedDataset):
         Whether rows have a column ``Path`` in front, with their file's path.
     infer_column_types : bool
         False: columns of text without a `dtype` are strings.
+    columns : sequence of str, optional
+        Columns that are read, in this order; by default all. See `keep_columns`.
 
     Examples
     --------
@@ -146,6 +148,7 @@ class TabularDataset(ReferencedDataset):
     """A Dask dataframe in place of paths; set by `from_dask`."""
     include_path: bool = field(default=False, kw_only=True)
     infer_column_types: bool = field(default=True, kw_only=True)
+    columns: Sequence[str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.collection is None:
@@ -187,6 +190,7 @@ class TabularDataset(ReferencedDataset):
             "support_multi_line": (self.support_multi_line, False),
             "dtype": (self._types() or None, None),
             "include_path": (self.include_path, False),
+            "columns": (None if self.columns is None else list(self.columns), None),
             "partition_format": (self.partition_format, None),
             "storage_options": ({} if self.collection is not None else dict(self.store_options()), {}),
         }
@@ -230,10 +234,23 @@ class TabularDataset(ReferencedDataset):
             support_multi_line=self.support_multi_line,
             dtype=column_types(self._types()),
             include_path=self.include_path,
+            columns=() if self.columns is None else column_names(self.columns),
             partition_format=self.partition_format,
             partition_keys=self._keys(partition_keys, mini_batch_size),
             storage_options=self.store_options(),
         )
+
+    def keep_columns(self, columns: Sequence[str] | str) -> TabularDataset:
+        """The same rows with these columns alone, in this order; of Parquet no others are read.
+
+        Raises
+        ------
+        UsageError
+            For no name, or one given twice; or of `from_dask`, whose dataframe can be asked itself.
+        """
+        if self.collection is not None:
+            raise UsageError("Of a Dask dataframe keep the columns themselves, such as ddf[['id', 'price']].")
+        return replace(self, columns=column_names([columns] if isinstance(columns, str) else columns))
 
     def to_dask(
         self, mini_batch_size: int | str | None = None, partition_keys: Sequence[str] | str | None = None

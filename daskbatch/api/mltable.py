@@ -51,7 +51,7 @@ _READERS: Mapping[str, tuple[Callable[..., TabularDataset], Mapping[str, str]]] 
     ),
 }
 """Functions that make the dataset, and what their arguments are called in the file."""
-_OTHERS = ("convert_column_types", "extract_columns_from_partition_format", "skip", "take")
+_OTHERS = ("convert_column_types", "extract_columns_from_partition_format", "keep_columns", "skip", "take")
 
 
 def read_mltable(file: Path, place: Callable[[str], Any]) -> FileDataset | TabularDataset:
@@ -115,6 +115,10 @@ def _dataset(paths: list[Any], steps: Mapping[str, Any]) -> FileDataset | Tabula
         if types:
             given["set_column_types"] = types
         made = make(paths, validate=False, partition_format=form, **given)
+    if steps.get("keep_columns") is not None:
+        if not isinstance(made, TabularDataset):
+            raise UsageError(f"keep_columns is for tables, and none of {', '.join(_READERS)} says that these are some.")
+        made = made.keep_columns(steps["keep_columns"])
     if steps.get("skip") is not None:
         made = made.skip(steps["skip"])
     if steps.get("take") is not None:

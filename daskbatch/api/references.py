@@ -54,6 +54,7 @@ def as_document(dataset: FileDataset | TabularDataset) -> dict[str, Any]:
         values = {name: getattr(dataset, name) for name in _TABLE}
         more |= {name: value for name, value in values.items() if value != defaults[name].default}
         more["dtype"] = dict(column_types(dataset.dtype)) if dataset.dtype else None
+        more["columns"] = list(dataset.columns) if dataset.columns else None
     return document | {name: value for name, value in more.items() if value is not None}
 
 
@@ -94,7 +95,7 @@ def from_document(document: Mapping[str, Any], workspace: Workspace) -> FileData
     }
     if kind == "file":
         return FileDataset(**common)
-    given = {name: document[name] for name in (*_TABLE, "dtype") if name in document}
+    given = {name: document[name] for name in (*_TABLE, "dtype", "columns") if name in document}
     return TabularDataset(**common, **given)
 
 

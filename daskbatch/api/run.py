@@ -7,14 +7,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from daskbatch.api.inputs import resolve_inputs
+from daskbatch.api.store_path import StorePath
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
 from daskbatch.layout import FAILED_ITEMS, RUN_SUMMARY
 from daskbatch.options import check_output, make_spec
+from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
+from daskbatch.options.storage import output_options
+from daskbatch.remote.options import StorageOptions
+from daskbatch.remote.urls import is_remote
 from daskbatch.report import default_listeners
 from daskbatch.spec import RunSpec
 
@@ -31,28 +36,38 @@ __all__ = ["Run", "execute_spec", "run"]
 class Run:
     """What a run left in its output folder."""
 
-    output: Path
-    """The output folder."""
+    output: Path | StorePath
+    """The output folder, on a disk or on a store."""
     summary: Mapping[str, Any]
     """The content of ``run_summary.json``."""
     reused: bool = False
     """Nothing was run: the result of the very same run was there."""
 
     @classmethod
-    def open(cls, output: str | os.PathLike[str]) -> Run:
+    def open(
+        cls, output: str | os.PathLike[str], storage_options: Mapping[str, object] | Sequence[str] | None = None
+    ) -> Run:
         """The run whose output folder this is.
+
+        Parameters
+        ----------
+        output : path or URL
+        storage_options : mapping, optional
+            How the store is reached, where it is a URL.
 
         Raises
         ------
         UsageError
             There is no summary in it.
         """
-        path = Path(output, RUN_SUMMARY)
-        if not path.is_file():
+        place = path_or_url("output", output)
+        path = _place(place, output_options(storage_options, None, place))
+        try:
+            return cls(path, json.loads((path / RUN_SUMMARY).read_text()))
+        except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"{os.fspath(output)!r} holds no {RUN_SUMMARY}. Give the output folder of a run that has ended."
-            )
-        return cls(Path(output), json.loads(path.read_text()))
+            ) from None
 
     def __repr__(self) -> str:
         items = self.summary["items"]
@@ -64,7 +79,7 @@ class Run:
         return str(self.summary["status"])
 
     @property
-    def output_file(self) -> Path | None:
+    def output_file(self) -> Path | StorePath | None:
         """The combined file; the partial one of a run that is not complete; None if there is none."""
         output = self.summary["output"]
         return None if output is None else self.output / output["name"]
@@ -85,21 +100,21 @@ class Run:
         path = self.output_file
         if path is None:
             raise UsageError(f"the run in {str(self.output)!r} has no combined file (status {self.status})")
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".jsonl":
-            with path.open(encoding="utf-8") as lines:
-                return pd.DataFrame([json.loads(line) for line in lines])
-        if path.suffix == ".csv":
-            return _read_csv(path)
-        return pd.read_csv(path, sep=" ", header=None)
+        with path.open("rb") as file:
+            if path.suffix == ".parquet":
+                return pd.read_parquet(file)
+            if path.suffix == ".jsonl":
+                return pd.DataFrame([json.loads(line) for line in file])
+            if path.suffix == ".csv":
+                return _read_csv(file)
+            return pd.read_csv(file, sep=" ", header=None)
 
     def failed_items(self) -> list[dict[str, Any]]:
         """Every failed item or mini-batch: identity, error, message, traceback, tries, worker."""
         path = self.output / FAILED_ITEMS
         if not path.exists():
             return []
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             return [json.loads(line) for line in lines]
 
 
@@ -130,8 +145,9 @@ def run(
         datasets, or a mapping of names to datasets or paths. No mini-batch is of two; ``context.dataset`` is the name:
         that in the mapping, of the named input or of the registered dataset, else ``"input0"`` and so on by its place
         in the list. It is None for one dataset without a name.
-    output : path
-        Folder of the result, the logs and the summary: a new one, or that of the same run.
+    output : path or URL
+        Folder of the result, the logs and the summary: a new one, or that of the same run. On a disk, or on a store,
+        such as ``"s3://bucket/out"``.
     fresh : bool
         Discard the run in the output folder, whatever it is, and begin anew. Its result stays until the new one is
         there.
@@ -155,6 +171,9 @@ def run(
             hold newlines; ``{"column": "int64"}``.
         include_path : bool
             Rows of tables get a column ``Path`` in front, with their file's path.
+        columns : list of str
+            Columns of tables that are read, in this order. Other columns may differ from file to file. Of Parquet
+            their pages alone are read, and a `mini_batch_size` in bytes counts theirs; of text it counts whole lines.
         partition_format : str
             What the end of each path says, such as ``"/{store}/{day:yyyy-MM-dd}/*.csv"``. Its keys become columns
             behind those of a table: strings, or datetimes where a pattern is given.
@@ -162,7 +181,10 @@ def run(
             In place of `mini_batch_size`: some of the keys of `partition_format`. All files of one combination of
             their values, or all their rows in one DataFrame, are one mini-batch, in the order in which combinations
             first appear; ``context.partition_key_value`` has the values.
-        script_output : path
+        storage_options, output_storage_options : mapping
+            How the stores of URLs among the inputs, and of `output`, are reached: ``endpoint_url``, ``profile``,
+            ``region``, ``anon``. No secrets. Those of the output are by default those of the inputs.
+        script_output : path or URL
             Folder for what `entry` writes itself: ``EntryScript().output_dir``. Default: `output`.
         output_action : str
             ``"append_row"`` (all results into one file) or ``"summary_only"``.
@@ -254,7 +276,7 @@ def execute_spec(
         listeners = default_listeners(spec.output, quiet=not progress, ending_traceback=False)
     summary = execute(spec, listeners, client, collection, how)
     reused = summary.pop("reused", False)
-    return Run(Path(spec.output), summary, reused)
+    return Run(_place(spec.output, spec.output_storage_options), summary, reused)
 
 
 def _check_client(client: object, spec: RunSpec) -> None:
@@ -269,11 +291,15 @@ def _check_client(client: object, spec: RunSpec) -> None:
             raise UsageError(f"client and {name}={getattr(spec, name)!r} both say where to run. Leave one out.")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _place(output: str, options: StorageOptions) -> Path | StorePath:
+    return StorePath(output, options) if is_remote(output) else Path(output)
+
+
+def _read_csv(file: BinaryIO) -> pd.DataFrame:
     """A result as it was written: pandas by itself would make a number of ``01234`` and nothing of ``NA``."""
     import pandas as pd
 
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     for name in frame.columns:
         column = frame[name]
         filled = column[column != ""]

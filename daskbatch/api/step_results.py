@@ -51,8 +51,8 @@ def publish(run: Run, target: Path) -> None:
     target : Path
         A file of the result's name is replaced; it appears whole.
     """
-    if run.output_file is None:
-        return
+    if not isinstance(run.output_file, Path):
+        return  # none, or on a store: there it lies in its place already
     part = target / f".{secrets.token_hex(8)}.tmp"
     try:
         _copy(run.output_file, part)
@@ -91,7 +91,7 @@ def publish_to_store(run: Run, place: DataPath, folder: str) -> None:
     root, source = place.place(), Path(folder)
     files = [(source / relative, relative) for relative in transfer.below(source)] if source.is_dir() else []
     store_transfer.upload(files, root, place.storage_options(), overwrite=True, show=False)
-    if run.output_file is not None:
+    if isinstance(run.output_file, Path):
         result = [(run.output_file, run.output_file.name)]
         store_transfer.upload(result, root, place.storage_options(), overwrite=True, show=False)
 

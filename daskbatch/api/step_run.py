@@ -13,6 +13,7 @@ from daskbatch.api.documents import read_document
 from daskbatch.api.named import not_found
 from daskbatch.api.run_folder import CANCELED, COMPLETED, ENDED, FAILED, RUNNING, PipelineFolder, read_state
 from daskbatch.api.submitted import SubmittedRun
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.status import read_status
 from daskbatch.errors import RunCanceled, RunFailed, UsageError
 from daskbatch.layout import LOGS, RUN_SUMMARY
@@ -236,7 +237,7 @@ def _counts(folder: Path, status: str) -> dict[str, Any]:
     if status != RUNNING:
         return {}
     try:
-        now = read_status(folder).progress
+        now = read_status(RunFolder(folder)).progress
     except UsageError:  # the engine has only begun
         return {}
     if now is None:

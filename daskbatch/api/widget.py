@@ -12,9 +12,11 @@ from typing import Any
 from daskbatch.api.pipeline_run import PipelineRun
 from daskbatch.api.run import Run
 from daskbatch.api.step_run import StepRun
+from daskbatch.api.store_path import StorePath
 from daskbatch.api.widget_html import as_html, as_text
 from daskbatch.api.widget_live import LiveView, bundle, has_widgets
 from daskbatch.api.widget_picture import EngineReader, PipelineReader, Reader
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.status import read_status
 from daskbatch.errors import UsageError
 from daskbatch.report.console import in_notebook
@@ -84,7 +86,7 @@ class RunDetails:
         """The same as the run's ``get_details()``; of a run by its folder, what ``daskbatch status --json`` tells."""
         if isinstance(self._run, PipelineRun | StepRun):
             return self._run.get_details()
-        return read_status(_output(self._run)).as_json()
+        return read_status(RunFolder(_output(self._run))).as_json()
 
     @property
     def text(self) -> str:
@@ -107,4 +109,10 @@ class RunDetails:
 
 
 def _output(run: Run | str | os.PathLike[str]) -> Path:
-    return run.output if isinstance(run, Run) else Path(run)
+    output = run.output if isinstance(run, Run) else run
+    if isinstance(output, StorePath) or "://" in os.fspath(output):
+        raise UsageError(
+            f"RunDetails shows runs in folders, and {str(output)!r} is on a store. Next: daskbatch status {output}, or"
+            " the progress that daskbatch.run shows."
+        )
+    return Path(output)

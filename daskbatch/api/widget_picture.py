@@ -176,7 +176,7 @@ class EngineReader:
             error = summary.get("error") or {}
             if summary.get("epoch") == number:
                 return str(summary["status"]), str(error.get("message", "")), None
-            return read_status(self._output).state, "", None  # the summary is another engine's, or could not be written
+            return read_status(self._folder).state, "", None  # the summary is another engine's, or could not be written
         beat = read_heartbeat(self._folder.heartbeat(number))
         if self._is_lost(number, beat):
             return _LOST, f"Its process is gone. Next: daskbatch resume {self._output}", None

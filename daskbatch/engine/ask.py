@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import daskbatch
@@ -44,8 +45,8 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
     objects = [path for path in first if is_object(path)]
     if not os.path.exists(token):
         token = spec.output
-    storage = spec.input.storage_options
-    answers = client.run(_ask, spec.output, spec.script_output, token, readable, objects, storage, on_error="return")
+    where = (spec.output, spec.output_storage_options, spec.script_output, token)
+    answers = client.run(_ask, *where, readable, objects, spec.input.storage_options, on_error="return")
     for worker, answer in answers.items():
         if isinstance(answer, ModuleNotFoundError):
             raise UsageError(
@@ -79,29 +80,54 @@ def _judge(worker: str, answer: dict[str, Any], spec: RunSpec) -> None:
 
 
 def _ask(
-    output: str, script_output: str | None, token: str, readable: list[str], objects: list[str], storage: Storage
+    output: str,
+    output_storage: Storage,
+    script_output: str | None,
+    token: str,
+    readable: list[str],
+    objects: list[str],
+    storage: Storage,
 ) -> dict[str, Any]:
     """Runs on each worker."""
     problem = ""
     try:
-        os.stat(token)
-        # Among what is swept up: the worker may die here.
-        mark = os.path.join(output, STATE_FOLDER, f"ask-{os.getpid()}.tmp")
-        with open(mark, "w"):
-            pass
-        os.unlink(mark)
-        if script_output is not None:
+        if is_object(output):
+            problem = _cannot_put(output, output_storage)
+        else:
+            os.stat(token)
+            # Among what is swept up: the worker may die here.
+            mark = os.path.join(output, STATE_FOLDER, f"ask-{os.getpid()}.tmp")
+            with open(mark, "w"):
+                pass
+            os.unlink(mark)
+        if script_output is not None and not is_object(script_output):
             with tempfile.TemporaryFile(dir=script_output):
                 pass
         for path in readable:
             with open(path, "rb"):
                 pass
         for url in objects:
-            problem = _cannot_fetch(url, storage)
+            problem = problem or _cannot_fetch(url, storage)
     except OSError as error:
         problem = f"cannot use {error.filename!r}: {error.strerror}"
     python = ".".join(platform.python_version_tuple()[:2])
     return {"daskbatch": daskbatch.__version__, "python": python, "problem": problem}
+
+
+def _cannot_put(url: str, storage: Storage) -> str:
+    """Why this worker, with its own credentials, cannot write below a URL; empty where it can."""
+    from daskbatch.remote.errors import StorageError
+    from daskbatch.remote.put import delete, put_bytes
+    from daskbatch.remote.retrying import AT_START
+    from daskbatch.remote.urls import join
+
+    mark = join(url, STATE_FOLDER, f"ask-{uuid.uuid4().hex}")
+    try:
+        put_bytes(mark, b"daskbatch", storage, AT_START)
+        delete(mark, storage, AT_START)
+    except (StorageError, UsageError) as error:
+        return f"cannot write the output: {error}"
+    return ""
 
 
 def _cannot_fetch(url: str, storage: Storage) -> str:

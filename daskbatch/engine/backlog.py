@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from daskbatch.engine.books import Books
 from daskbatch.policy import row_length
 from daskbatch.types import OPEN_END, MiniBatch
 
-__all__ = ["Backlog"]
+__all__ = ["Backlog", "Growing"]
 
 _LOSSES_TO_BE_ALONE = 2  # unexplained losses of a worker with the mini-batch under way
 _STREAMS_TOGETHER = 1 << 20  # bytes of small gzip files that share a task
 _PATHS_TOGETHER = 1 << 16  # files of a task, unless one mini-batch has more: some MB of a message
+
+
+class Growing(Protocol):
+    """A plan that is still being made."""
+
+    @property
+    def mini_batches(self) -> int:
+        """How many are known."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all."""
 
 
 class Backlog:
@@ -21,8 +34,8 @@ class Backlog:
 
     Parameters
     ----------
-    batches : iterator of MiniBatch
-        The plan, read as it is needed.
+    batches : iterator of MiniBatch or None
+        The plan, read as it is needed. None: more will come, and is not known yet.
     estimate : int
         Mini-batches to expect.
     exact : bool
@@ -30,18 +43,46 @@ class Backlog:
     budget : float
         Seconds that a task should take.
     books : Books
+    growing : Growing or None
+        What tells how many mini-batches are known, in place of `estimate` and `exact`, while that changes.
     """
 
-    def __init__(self, batches: Iterator[MiniBatch], estimate: int, exact: bool, budget: float, books: Books) -> None:
+    def __init__(
+        self,
+        batches: Iterator[MiniBatch] | Iterator[MiniBatch | None],
+        estimate: int,
+        exact: bool,
+        budget: float,
+        books: Books,
+        growing: Growing | None = None,
+    ) -> None:
         self._batches = batches
+        self._growing = growing
         self._budget = budget
         self._books = books
         self._returned: deque[MiniBatch] = deque()
         self._losses: dict[tuple[int, int], int] = {}
         self._taken = 0
         self._seconds_each: float | None = None
-        self.estimate = estimate
-        self.exact = exact
+        self._estimate = estimate
+        self._exact = exact
+        self.more_to_come = False
+        """When last asked, the plan had nothing more that is known, and was not at its end."""
+
+    @property
+    def estimate(self) -> int:
+        """Mini-batches to expect, those already taken included."""
+        return self._estimate if self._growing is None else self._growing.mini_batches
+
+    @property
+    def exact(self) -> bool:
+        """Whether that is the count. Where `at_least`, it is a part of it."""
+        return self._exact if self._growing is None else self._growing.whole
+
+    @property
+    def at_least(self) -> bool:
+        """Whether more mini-batches may be found."""
+        return self._growing is not None and not self._growing.whole
 
     @property
     def returned(self) -> int:
@@ -82,7 +123,12 @@ class Backlog:
     def _next(self) -> MiniBatch | None:
         if self._returned:
             return self._returned.popleft()
-        batch = next(self._batches, None)
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            batch, self.more_to_come = None, False
+        else:
+            self.more_to_come = batch is None
         if batch is None:
             return None
         self._taken += 1
@@ -116,4 +162,4 @@ class Backlog:
             each = seconds / done
             self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
         if row[0].stop == OPEN_END and not self.exact:
-            self.estimate += max(0, done - len(row))  # a stream's descriptor had been counted as one
+            self._estimate += max(0, done - len(row))  # a stream's descriptor had been counted as one

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from daskbatch.engine.changes import changed_at_work, changes_since
 from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder, partial_name
-from daskbatch.engine.heartbeat import LOST_AFTER, is_over, read_heartbeat, stands_still
+from daskbatch.engine.heartbeat import is_over, stands_still
 from daskbatch.engine.record import RunRecord
-from daskbatch.errors import OutputInUse, RunChanged, UsageError
+from daskbatch.errors import DaskbatchError, OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
 from daskbatch.layout import RUN_SUMMARY
 from daskbatch.options.output import check_unused
 from daskbatch.spec import RunSpec
-from daskbatch.store.replay import Replay, has_ended, is_begun, replay
+from daskbatch.store.replay import Replay, is_begun, replay
 
 __all__ = ["Beginning", "Begun", "LastLife", "begin", "completed_summary", "last_life"]
 
@@ -85,6 +84,7 @@ class LastLife:
 
 def last_life(folder: RunFolder) -> LastLife:
     """Read what is there, whoever writes to it."""
+    folder.refresh()
     number = begun = folder.latest_epoch()
     while begun and not is_begun(folder.ledger(begun)):  # killed before it had written a line
         begun -= 1
@@ -92,7 +92,7 @@ def last_life(folder: RunFolder) -> LastLife:
     if found is not None and begun < number:
         found.ended = None
     try:
-        return LastLife(number, found, RunRecord.read(folder.record))
+        return LastLife(number, found, folder.read_record())
     except UsageError as error:
         return LastLife(number, found, None, error)
 
@@ -148,20 +148,32 @@ def _begin(
     if last.record is None or last.found is None:
         if how.retry_failed:
             raise UsageError(f"There is no run in {spec.output!r} whose failed mini-batches could be tried again.")
-        if not (last.number or folder.state.exists()):
-            check_unused(spec)
+        if not (last.number or folder.exists):
+            check_unused(folder.place, spec.append_row_file_name, folder.holds)
         return _claim_new(folder, last)
-    _refuse_changes(spec, folder, last, inputs(), reuse=last.completed and not how.retry_failed)
+    # A listing that was broken off is compared when it is made again.
+    now = inputs() if last.record.planned else last.record.identity["inputs"]
+    _refuse_changes(spec, folder, last, now, reuse=last.completed and not how.retry_failed)
     if last.completed and not (how.retry_failed and last.has_failures):
         summary = completed_summary(folder, last.record.run_id)
         if summary is not None:
+            if not last.has_failures:
+                _drop_remains(folder, last.number)
             return Begun(summary=summary)
         tell(Notice(time.time(), _GONE, "WARNING"))
-        if not folder.segments.is_dir():  # else it need only be combined again
+        if not folder.has_segments:  # else it need only be combined again
             return _claim_anew(spec, folder, last)
     for path in changed_at_work(last.record, folder, killed=last.found.ended is None):
         tell(Notice(time.time(), _CHANGED.format(path), "WARNING"))
     return _claim_next(folder, last, last.record, how.retry_failed)
+
+
+def _drop_remains(folder: RunFolder, number: int) -> None:
+    """What an engine leaves that is killed when all is done but the clearing up."""
+    with contextlib.suppress(OSError, DaskbatchError):
+        if folder.has_segments:
+            folder.drop_segments()
+        folder.forget_beat(number)
 
 
 def _claim_new(folder: RunFolder, last: LastLife) -> Begun:
@@ -201,32 +213,36 @@ def _clean_up(folder: RunFolder, epoch: Epoch, last: LastLife) -> None:
     """What earlier engines have left goes, while the run is this one's."""
     if epoch.look() is not None:
         return
-    folder.cancel.unlink(missing_ok=True)
+    if last.found is not None:
+        folder.abort_uploads(last.found.uploads)
+    folder.forget_cancel()
     folder.sweep()
     for number in range(1, last.number + 1):
-        folder.heartbeat(number).unlink(missing_ok=True)
+        folder.forget_beat(number)
 
 
 def _claim_anew(spec: RunSpec, folder: RunFolder, last: LastLife) -> Begun:
     """Discard the run that is there. It is owned before it goes, so that nobody goes on with it meanwhile."""
-    if folder.state.exists():
+    if folder.exists:
         Epoch(folder, last.number + 1, DISCARDED, last.found.accepted if last.found else ()).close(None)
+    if last.found is not None:
+        folder.abort_uploads(last.found.uploads)
     folder.discard()
-    (folder.output / partial_name(spec.append_row_file_name)).unlink(missing_ok=True)
-    return _claim_new(folder, LastLife(0, None, None))
+    folder.remove(partial_name(spec.append_row_file_name))
+    return _claim_new(folder, LastLife(folder.latest_epoch(), None, None))
 
 
 def _wait_until_gone(folder: RunFolder, number: int, tell: Callable[[Event], None]) -> None:
-    path = folder.heartbeat(number)
-    beat = read_heartbeat(path)
+    beat = folder.read_beat(number)
     if beat is None or not is_over(beat):
         who = owner_text(beat)
-        text = f"another run may be going on there ({who}); watching its heartbeat for up to {LOST_AFTER:g} s"
+        text = f"another run may be going on there ({who}); watching its heartbeat for up to {folder.lost_after:g} s"
         tell(Notice(time.time(), text))
-        if not stands_still(path, lambda: has_ended(folder.ledger(number))):
+        over = partial(folder.has_ended, number)
+        if not stands_still(number, over, folder.lost_after, folder.beat_every / 2, folder.read_beat):
             raise OutputInUse(
-                f"The output folder {str(folder.output)!r} is in use by {owner_text(read_heartbeat(path))}."
-                f" Wait for it, or end it: daskbatch cancel {folder.output}. Or choose another output folder."
+                f"The output folder {folder.place!r} is in use by {owner_text(folder.read_beat(number))}."
+                f" Wait for it, or end it: daskbatch cancel {folder.place}. Or choose another output folder."
             )
 
 
@@ -240,6 +256,8 @@ def _refuse_changes(spec: RunSpec, folder: RunFolder, last: LastLife, inputs: st
     if last.record.identity.get("inputs") != inputs and spec.input.paths:
         from daskbatch.plan_inputs import difference_of_inputs
 
+        if last.record.planned:
+            folder.fetch_plan(last.record.plan_digest)
         changes += [f"  {line}" for line in difference_of_inputs(folder.plan, spec.input)]
     told = "\n".join(f"  {line}" for line in changes)
     kind = "a completed run" if last.completed else "an unfinished run"
@@ -258,19 +276,8 @@ def completed_summary(folder: RunFolder, run_id: str) -> dict[str, Any] | None:
     try:
         summary: dict[str, Any] = json.loads((folder.output / RUN_SUMMARY).read_text(encoding="utf-8"))
         output = summary["output"]
-        if output is not None and not _is_result(folder.output / output["name"], folder.output / RUN_SUMMARY, output):
+        if output is not None and not folder.is_result(output):
             return None
         return summary if (summary["status"], summary["run_id"]) == (COMPLETED, run_id) else None
     except (OSError, LookupError, TypeError, ValueError):
         return None
-
-
-def _is_result(path: Path, summary: Path, output: Mapping[str, Any]) -> bool:
-    """Whether the file is the one that was published. Read whole only if it is younger than the summary."""
-    status = path.stat()
-    if status.st_size != output["bytes"]:
-        return False
-    if status.st_mtime_ns <= summary.stat().st_mtime_ns:
-        return True
-    with path.open("rb") as file:
-        return bool(hashlib.file_digest(file, "sha256").hexdigest() == output["sha256"])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-from pathlib import Path
 
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.record import ARGUMENT_FILES, RunRecord
-from daskbatch.errors import UsageError
-from daskbatch.layout import RUN_SUMMARY
+from daskbatch.errors import DaskbatchError
 from daskbatch.options.identity import Difference, differences
 from daskbatch.options.named_paths import ChangedFile, changed_files, file_states
 from daskbatch.spec import RunSpec
@@ -77,8 +75,8 @@ def _changed_files(record: RunRecord, folder: RunFolder, killed: bool) -> list[t
 
 def note_files_at_end(folder: RunFolder) -> None:
     """Of a run that is completing: the files that it has changed are from now on compared with what they are now."""
-    with contextlib.suppress(OSError, UsageError):  # its result is none the worse
-        record = RunRecord.read(folder.record)
+    with contextlib.suppress(OSError, DaskbatchError):  # its result is none the worse
+        record = folder.read_record()
         if record is None:
             return
         before = record.identity.get(ARGUMENT_FILES, {})
@@ -86,7 +84,7 @@ def note_files_at_end(folder: RunFolder) -> None:
         now = file_states([name for name in before if name not in foreign])
         if before | now != before:
             identity = {**record.identity, ARGUMENT_FILES: before | now}
-            dataclasses.replace(record, identity=identity).write(folder.record)
+            folder.write_record(dataclasses.replace(record, identity=identity))
 
 
 def _begun(record: RunRecord) -> int:
@@ -96,16 +94,7 @@ def _begun(record: RunRecord) -> int:
 
 def _last_at_work(folder: RunFolder, killed: bool) -> int:
     """When, in nanoseconds, by the clock of the filesystem."""
-    number = folder.latest_epoch()
-    last = max(map(_written, (folder.output / RUN_SUMMARY, folder.ledger(number), folder.heartbeat(number))))
-    return last + (_AFTER_A_KILL if killed else 0)
-
-
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+    return folder.last_sign() + (_AFTER_A_KILL if killed else 0)
 
 
 def _changed_models(folder: RunFolder, spec: RunSpec) -> list[Difference]:

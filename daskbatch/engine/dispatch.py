@@ -7,6 +7,7 @@ import queue
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from distributed import CancelledError, Client, Future
@@ -59,7 +60,7 @@ class Dispatcher:
     partitions : mapping
         File number to the future of a Dask partition.
     inbox : queue
-        Where signals arrive: the number of a signal.
+        Where signals arrive: the number of a signal. A function is called.
     """
 
     def __init__(
@@ -115,15 +116,15 @@ class Dispatcher:
     # What to send
 
     def _fill(self) -> bool:
-        """Send what fits; return whether there is work while no worker is left."""
+        """Send what fits; return whether to wait though nothing is under way: for a worker, or for more of the plan."""
         while (allotted := self._allotment.next(idle=not self._tasks)) is not None:
             self._send(*allotted)
         if self._places.all or self._tasks:
             self._lonely_since = None
-            return False
+            return self._backlog.more_to_come
         row = self._backlog.next_row(1)
         if not row:
-            return False
+            return self._backlog.more_to_come
         self._backlog.give_back(row)
         now = time.monotonic()
         if self._lonely_since is None:
@@ -190,6 +191,8 @@ class Dispatcher:
                 self._receive_task(future, result, task)
         elif isinstance(message, int):
             self._receive_signal(message)
+        elif callable(message):
+            message()
         elif "task" in message:
             task = self._tasks.get(message["task"])
             if task is not None:  # else its report was quicker
@@ -336,7 +339,10 @@ class Dispatcher:
         total = 0 if final and books.stop is None else backlog.estimate
         busy = sum(min(place.tasks, place.slots) for place in self._places.all)
         elapsed = time.monotonic() - self._began
-        self._tell(books.progress(elapsed, total, backlog.exact or final, busy))
+        progress = books.progress(elapsed, total, backlog.exact or final, busy)
+        if backlog.at_least:
+            progress = replace(progress, total_is_exact=False, total_is_least=True, remaining=None)
+        self._tell(progress)
 
 
 def _told(error: BaseException) -> str:

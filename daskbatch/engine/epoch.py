@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,10 @@ from typing import Any
 
 from daskbatch import errors
 from daskbatch.engine.folder import RunFolder
-from daskbatch.engine.heartbeat import EVERY, begin_heartbeat, read_heartbeat, write_heartbeat
 from daskbatch.engine.owner import this_process
 from daskbatch.engine.stop import Stop
 from daskbatch.events import Progress
 from daskbatch.failpoints import failpoint
-from daskbatch.store.ledger import Ledger
 
 __all__ = ["Epoch", "owner_text"]
 
@@ -46,7 +43,7 @@ class Epoch:
         self.number = number
         self._folder = folder
         failpoint("epoch.begin.before")
-        self.ledger = Ledger.create(folder.ledger(number), run_id, epoch=number, earlier=earlier)
+        self.ledger = folder.claim(number, run_id, earlier)
         self._content: dict[str, Any] = {
             "run_id": run_id,
             "epoch": number,
@@ -59,9 +56,9 @@ class Epoch:
         }
         self._began = time.monotonic()
         try:
-            begin_heartbeat(folder.heartbeat(number), self._content)
+            folder.begin_beat(number, self._content)
         except BaseException:
-            with contextlib.suppress(OSError, errors.RunFailed):
+            with contextlib.suppress(OSError, errors.DaskbatchError):
                 self.ledger.end("Failed")
             self.ledger.close()
             raise
@@ -115,7 +112,7 @@ class Epoch:
             return
         ours = self.look() is None
         ended = False
-        with contextlib.suppress(OSError, errors.RunFailed):  # the disk is full, say, and that was told
+        with contextlib.suppress(OSError, errors.DaskbatchError):  # the disk is full, say, and that was told
             if status is not None and ours:
                 self.ledger.end(status)
                 ended = True
@@ -129,21 +126,21 @@ class Epoch:
             self.ledger.close()
         if not ours:
             return
-        heartbeat = self._folder.heartbeat(self.number)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, errors.DaskbatchError):
             if ended:
-                self._folder.cancel.unlink(missing_ok=True)
-                heartbeat.unlink(missing_ok=True)
+                self._folder.forget_cancel()
+                self._folder.forget_beat(self.number)
             else:  # nobody need wait for another beat
-                write_heartbeat(heartbeat, {**self._content, "over": True})
+                self._folder.beat(self.number, {**self._content, "over": True})
 
     def _beat(self) -> None:
-        while not self._ended.wait(EVERY):
+        while not self._ended.wait(self._folder.beat_every):
             self._look()
             self._content["beat"] += 1
             self._content["seconds"] = round(time.monotonic() - self._began, 1)
-            with contextlib.suppress(OSError):  # the next beat may do; where the run is gone, the look has told
-                write_heartbeat(self._folder.heartbeat(self.number), self._content)
+            # The next beat may do; where the run is gone, the look has told.
+            with contextlib.suppress(OSError, errors.DaskbatchError):
+                self._folder.beat(self.number, self._content)
 
     def _look(self) -> None:
         """Is there a successor? Is somebody asking for an end?"""
@@ -152,17 +149,12 @@ class Epoch:
             if self._stop is not None and self._stop.taken_over:
                 return
             stop = None
-            try:
-                # Opened, so that a network filesystem asks its server and does not answer from memory.
-                os.close(os.open(self._folder.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-                gone = self._folder.ledger(self.number + 1).exists() or not self.ledger.in_place
-                asked = self._folder.cancel.exists()
-            except FileNotFoundError:
-                gone, asked = True, False
-            except OSError:  # the filesystem hangs or is gone: nobody can have taken anything over there
+            seen = self._folder.look(self.number, self.ledger)
+            if seen is None:
                 return
+            gone, asked = seen
             if gone:
-                owner = owner_text(read_heartbeat(self._folder.heartbeat(self.number + 1)))
+                owner = owner_text(self._successor())
                 stop = Stop(
                     errors.TakenOver,
                     f"this run stood still for a while, and has been taken over by another ({owner}), which goes on"
@@ -174,6 +166,12 @@ class Epoch:
                 return
             self._stop = stop
         self._on_stop(stop)
+
+    def _successor(self) -> dict[str, Any] | None:
+        try:
+            return self._folder.read_beat(self.number + 1)
+        except errors.DaskbatchError:
+            return None
 
 
 def owner_text(heartbeat: dict[str, Any] | None) -> str:

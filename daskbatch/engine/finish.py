@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import daskbatch
 from daskbatch import errors
 from daskbatch.engine.books import Books
+from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.stop import Stop
-from daskbatch.options import public_options
+from daskbatch.options.public import public_options
+from daskbatch.remote.errors import StorageError
 from daskbatch.spec import RunSpec
-from daskbatch.store.combine import Combined, combine, write_processed_csv
+from daskbatch.store.combine import Combined, write_processed_csv
 from daskbatch.store.refusal import refusal
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["publish", "stop_of", "summarise"]
 
 
 def publish(
-    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, displaced: Callable[[], Stop | None]
+    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, epoch: Epoch, client: Client | None = None
 ) -> tuple[Combined | None, Stop | None]:
     """Combine what was committed: under its final name if the run is complete, else under a partial one.
 
     Parameters
     ----------
-    displaced : callable
-        Asked right before the result gets its name: the reason, where the run is another engine's by now.
+    epoch : Epoch
+        Asked right before the result gets its name whether the run is another engine's by now.
+    client : Client, optional
+        Whose workers combine on a store; else this process does.
 
     Returns
     -------
@@ -41,14 +48,14 @@ def publish(
         What was committed is not there any more, and the run could do it again.
     """
     try:
-        return _publish(spec, folder, books, stop, displaced)
+        return _publish(spec, folder, books, stop, epoch, client)
     except errors.SegmentDamaged as error:
         if stop is None:
             raise
         return None, stop or stop_of(error)
     except _Displaced as error:
         return None, error.stop
-    except (errors.RunFailed, OSError) as error:
+    except (errors.RunFailed, StorageError, OSError) as error:
         return None, stop or stop_of(error)
 
 
@@ -64,22 +71,24 @@ def stop_of(error: Exception) -> Stop:
     """An error on our side of the run as the reason for its end."""
     if isinstance(error, errors.RunFailed):
         return Stop(type(error), str(error), cause=error)
+    if isinstance(error, StorageError):
+        return Stop(errors.RunFailed, str(error), cause=error)
     text = refusal(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     return Stop(errors.RunFailed, text, cause=error)
 
 
 def _publish(
-    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, displaced: Callable[[], Stop | None]
+    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, epoch: Epoch, client: Client | None
 ) -> tuple[Combined | None, Stop | None]:
     def confirm() -> None:
-        taken = displaced()
+        taken = epoch.look()
         if taken is not None:
             raise _Displaced(taken)
 
     confirm()
     if books.chunks:
         folder.processed.parent.mkdir(parents=True, exist_ok=True)
-        write_processed_csv(folder.segments, books.chunks, folder.processed)
+        write_processed_csv(folder.results, folder.scratch, books.chunks, folder.processed)
     if spec.output_action == "summary_only":
         return None, stop
     if stop is None and not books.items:
@@ -89,11 +98,11 @@ def _publish(
         return None, stop
     if stop is not None and issubclass(stop.error, errors.MultiLineText):
         return None, stop  # rows of that file are nonsense: not even a partial result may hold them
-    partial = folder.output / partial_name(spec.append_row_file_name)
-    target = partial if stop is not None else folder.output / spec.append_row_file_name
-    combined = combine(folder.segments, books.chunks, target, confirm)
+    partial = partial_name(spec.append_row_file_name)
+    name = partial if stop is not None else spec.append_row_file_name
+    combined = folder.combine(books.chunks, name, confirm, epoch.ledger, client)
     if stop is None:
-        partial.unlink(missing_ok=True)
+        folder.remove(partial)
     return combined, stop
 
 
@@ -124,10 +133,11 @@ def summarise(
     output = None
     if combined is not None:
         output = {
-            "name": combined.path.name,
+            "name": combined.name,
             "rows": combined.rows,
             "bytes": combined.bytes,
             "sha256": combined.sha256,
+            **({} if combined.etag is None else {"etag": combined.etag}),
         }
     return {
         "status": status,

@@ -65,26 +65,36 @@ def is_over(content: dict[str, Any]) -> bool:
     return bool(content.get("over")) or is_gone(content)
 
 
-def stands_still(path: Path, over: Callable[[], bool], seconds: float = LOST_AFTER) -> bool:
+def stands_still(
+    heart: Any,
+    over: Callable[[], bool],
+    seconds: float = LOST_AFTER,
+    look_every: float = _LOOK_EVERY,
+    read: Callable[[Any], dict[str, Any] | None] = read_heartbeat,
+) -> bool:
     """Watch a heartbeat; return whether its engine is gone.
 
     By the clock of who watches, and by what is seen to change: clocks of two hosts may differ by any time.
 
     Parameters
     ----------
-    path : Path
+    heart : Path, or what `read` takes
     over : callable
         Whether watching has become pointless: the engine has ended in order.
     seconds : float
         How long it must stand still.
+    look_every : float
+        Seconds.
+    read : callable
+        Gives the last beat of `heart`, None where there is none.
     """
-    first = now = read_heartbeat(path)
+    first = now = read(heart)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if over() or (now is not None and is_over(now)):
             return True
-        time.sleep(_LOOK_EVERY)
-        now = read_heartbeat(path)
+        time.sleep(look_every)
+        now = read(heart)
         if first is None and now is not None:
             first, until = now, time.monotonic() + seconds
         elif first is not None and now is not None and now["beat"] != first["beat"]:

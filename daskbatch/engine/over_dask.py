@@ -11,6 +11,7 @@ from daskbatch.cluster import connect
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.listing import follow
 from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.engine.places import SCHEDULER_GONE
 from daskbatch.engine.presence import LEASE
@@ -36,63 +37,67 @@ def run_over_dask(run: _Run) -> None:
     spec = run.spec
     plan = run.prepared.plan
     began = time.monotonic()
-    with connect(spec, run.client, run.collection is not None) as client:
-        if run.collection is not None:
-            refuse_persisted_elsewhere(run.collection, client)
-        if run.client is not None or spec.scheduler is not None:
-            ask_workers(client, spec, plan)
-        if spec.dashboard:
-            run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
-        partitions = _submit(client, run)
-        settings = PluginSettings(
-            output=spec.output,
-            state=str(run.folder.state),
-            setup=_runner_setup(spec, run.prepared),
-            environment=dict(spec.environment_variables),
-            timeouts={
-                "start": spec.init_timeout,
-                "read": spec.read_timeout,
-                "run": spec.run_invocation_timeout,
-                "shutdown": spec.shutdown_timeout,
-            },
-            memory_limit=spec.runner_memory_limit,
-            pickled=spec.entry.pickled,
-            script_output=spec.script_folder,
-            python=spec.python,
-            prefix=spec.command_prefix,
-            folders=needed_folders(spec, run.prepared.source) if spec.command_prefix else (),
-            logging_level=spec.logging_level,
-            folder=spec.folder,
-            copies=scheme_of(spec.input.paths),
-            storage=spec.input.storage_options,
-            fetched=spec.fetched,
-            lease=LEASE,
-        )
-        dispatcher = Dispatcher(
-            client,
-            spec,
-            settings,
-            run.books,
-            Backlog(run.batches, run.estimate, plan.mini_batches is not None, spec.task_seconds, run.books),
-            run.name,
-            run.tell,
-            partitions,
-            run.interrupts.inbox,
-        )
-        run.phases["start"] = round(time.monotonic() - began, 6)
-        run.interrupts.listening = True
-        try:
-            with run.phase("run"):
-                dispatcher.run()
-        except Exception:
-            if client.status in ("closing", "closed"):  # it has looked for its scheduler long enough
-                raise RunFailed(SCHEDULER_GONE) from None
-            raise
-        finally:
-            run.interrupts.listening = False
-            run.first_run = dispatcher.first_start
-            for future in partitions.values():
-                future.release()
+    client = run.client_there = run.cluster.enter_context(connect(spec, run.client, run.collection is not None))
+    if run.collection is not None:
+        refuse_persisted_elsewhere(run.collection, client)
+    if run.client is not None or spec.scheduler is not None:
+        ask_workers(client, spec, plan)
+    if spec.dashboard:
+        run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
+    partitions = _submit(client, run)
+    settings = PluginSettings(
+        output=spec.output,
+        state=run.folder.state_place,
+        setup=_runner_setup(spec, run.prepared),
+        environment=dict(spec.environment_variables),
+        timeouts={
+            "start": spec.init_timeout,
+            "read": spec.read_timeout,
+            "run": spec.run_invocation_timeout,
+            "shutdown": spec.shutdown_timeout,
+        },
+        memory_limit=spec.runner_memory_limit,
+        pickled=spec.entry.pickled,
+        script_output=spec.script_folder,
+        python=spec.python,
+        prefix=spec.command_prefix,
+        folders=needed_folders(spec, run.prepared.source) if spec.command_prefix else (),
+        logging_level=spec.logging_level,
+        folder=spec.folder,
+        copies=scheme_of(spec.input.paths),
+        storage=spec.input.storage_options,
+        fetched=spec.fetched,
+        lease=LEASE,
+        output_storage=spec.output_storage_options,
+        models=run.folder.models_used(),
+    )
+    stream = run.prepared.stream
+    batches = run.batches if stream is None else follow(run, stream)
+    dispatcher = Dispatcher(
+        client,
+        spec,
+        settings,
+        run.books,
+        Backlog(batches, run.estimate, plan.mini_batches is not None, spec.task_seconds, run.books, stream),
+        run.name,
+        run.tell,
+        partitions,
+        run.interrupts.inbox,
+    )
+    run.phases["start"] = round(time.monotonic() - began, 6)
+    run.interrupts.listening = True
+    try:
+        with run.phase("run"):
+            dispatcher.run()
+    except Exception:
+        if client.status in ("closing", "closed"):  # it has looked for its scheduler long enough
+            raise RunFailed(SCHEDULER_GONE) from None
+        raise
+    finally:
+        run.interrupts.listening = False
+        run.first_run = dispatcher.first_start
+        for future in partitions.values():
+            future.release()
 
 
 def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:

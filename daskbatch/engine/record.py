@@ -1,4 +1,4 @@
-"""``run.json``: what a run is, written once when it is planned, for whoever goes on with it."""
+"""``run.json``: what a run is, written when its work begins and when it is planned, for whoever goes on with it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ class RunRecord:
     plan: Mapping[str, Any]
     """All of the plan but its file."""
     plan_digest: str
-    """Of the plan's file."""
+    """Of the plan's file. Empty: the input was still being listed, and `plan` tells how far that was at the start."""
     source: str | None
     """Name of the copy of the source directory in the state folder."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether the input was listed to its end."""
+        return bool(self.plan_digest)
 
     def write(self, path: Path) -> None:
         """Write all of it or nothing, durably."""

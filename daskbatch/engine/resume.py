@@ -18,7 +18,7 @@ __all__ = ["damaged_results", "restore"]
 
 def restore(run: _Run, found: Replay) -> None:
     """Take over what is settled into the run's books, and leave it out of what is to be done."""
-    settled = Settled(run.folder.segments, found)
+    settled = Settled(run.folder.results, found)
     damage = found.damage
     if settled.damaged or damage:  # written down: the next engine to read these ledgers sees no damage any more
         run.epoch.ledger.void(settled.damaged)
@@ -36,5 +36,5 @@ def restore(run: _Run, found: Replay) -> None:
 def damaged_results(run: _Run, error: SegmentDamaged) -> Replay:
     """Take back all results that are damaged; return what is left."""
     run.tell(Notice(time.time(), f"{error}; what is damaged runs again", "WARNING"))
-    run.epoch.ledger.void(damaged_chunks(run.folder.segments, run.books.chunks))
+    run.epoch.ledger.void(damaged_chunks(run.folder.results, run.books.chunks))
     return replay(run.epoch.ledger.path)

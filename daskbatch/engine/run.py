@@ -7,8 +7,7 @@ import dataclasses
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
@@ -18,14 +17,26 @@ from daskbatch.engine.changes import note_files_at_end
 from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.finish import publish, stop_of, summarise
 from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.opening import opened
+from daskbatch.engine.phase import Phase
 from daskbatch.engine.planning import Prepared, digest_of_inputs, plan_run, planned_before
 from daskbatch.engine.resume import damaged_results, restore
-from daskbatch.engine.serial import run_serially
+from daskbatch.engine.serial import progress_of, run_serially
 from daskbatch.engine.signals import Interrupts
 from daskbatch.engine.stop import Stop
-from daskbatch.events import Event, Listener, Planned, Progress, RunFinished, RunReused, RunStarted, RunTakenOver
+from daskbatch.events import (
+    Event,
+    FolderListener,
+    Listener,
+    Planned,
+    Progress,
+    RunFinished,
+    RunReused,
+    RunStarted,
+    RunTakenOver,
+)
 from daskbatch.failpoints import failpoint
-from daskbatch.options import public_options
+from daskbatch.options.public import public_options
 from daskbatch.policy import Limits
 from daskbatch.remote.errors import StorageError
 from daskbatch.spec import RunSpec
@@ -39,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["execute"]
 
-_PROGRESS_EVERY = 0.5
 _REPAIRS = 3  # rounds of doing damaged results again; a disk that damages more than that must be told of
 
 
@@ -78,7 +88,12 @@ def execute(
     RunFailed, RunCanceled
         With the user's traceback first in the message, and the summary as ``summary``.
     """
-    return _Run(spec, listeners, client, collection).execute(how or Beginning())
+    with opened(spec.output, spec.output_storage_options) as folder:
+        if str(folder.output) != spec.output:
+            for listener in listeners:
+                if isinstance(listener, FolderListener):
+                    listener.write_to(str(folder.output))
+        return _Run(spec, folder, listeners, client, collection).execute(how or Beginning())
 
 
 class _Run:
@@ -88,19 +103,24 @@ class _Run:
     books: Books
     prepared: Prepared
     batches: Iterator[MiniBatch]
+    cluster: contextlib.ExitStack
+    """What is entered in it lasts until the work is done; with an output on a store, until it is combined."""
 
-    def __init__(self, spec: RunSpec, listeners: Sequence[Listener], client: Client | None, collection: Any) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: RunFolder, listeners: Sequence[Listener], client: Client | None, collection: Any
+    ) -> None:
         self.spec = spec
         self.listeners = listeners
         self.client = client
         self.collection = collection
-        self.folder = RunFolder(Path(spec.output))
+        self.folder = folder
         self.run_id = ""
         self.round = 0
         """How often damaged results were done again."""
         self.began = time.monotonic()
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
+        self.client_there: Client | None = None  # while there is a cluster
 
     @property
     def name(self) -> str:
@@ -126,9 +146,10 @@ class _Run:
             status: str | None = "Failed"
             whole = False
             try:
-                self._prepare(begun)
-                planned = True
-                stop, combined = self._work_and_combine(begun.found)
+                with self.folder.shown():
+                    self._prepare(begun)
+                    planned = True
+                    stop, combined = self._work_and_combine(begun.found)
                 summary, stop = self._sum_up(stop, combined)
                 status = None if stop is not None and stop.taken_over else summary["status"]
                 if status == "Completed":
@@ -146,6 +167,7 @@ class _Run:
             except OSError as error:
                 raise errors.RunFailed(refusal(error)) from error
             finally:
+                self._end_listing()
                 self.epoch.close(status, drop_segments=whole)
             return self._end(summary, stop)
 
@@ -169,9 +191,10 @@ class _Run:
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
+        self._end_listing()
         if self.epoch.look() is not None:
             return  # another engine has taken it over
-        self.folder.discard()  # away in one step, and only then let go: else who waits would go on with it
+        self.folder.take_back(self.epoch.number)  # first, and only then let go: else who waits would go on with it
         self.epoch.close(None)
         if not self.had_logs:
             shutil.rmtree(self.folder.logs, ignore_errors=True)
@@ -184,7 +207,8 @@ class _Run:
             if begun.record is None:
                 self.prepared = plan_run(self.spec, self.folder, self.run_id, self.collection, self.epoch.look)
             else:
-                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look)
+                listed = begun.found.listed if begun.found else None
+                self.prepared = planned_before(self.spec, self.folder, begun.record, self.epoch.look, listed)
         # From here on the entry script is the one in the copy of the source directory.
         entry = dataclasses.replace(self.spec.entry, script=self.prepared.script)
         self.spec = dataclasses.replace(self.spec, entry=entry)
@@ -192,18 +216,24 @@ class _Run:
         plan = self.prepared.plan
         counts = (plan.files, plan.mini_batches, plan.estimate, plan.input_bytes)
         columns = plan.table.columns if plan.table else ()
-        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped))
+        self.tell(Planned(time.time(), *counts, plan.description, columns, plan.skipped, bool(self.prepared.stream)))
 
     def _work_and_combine(self, found: Replay | None) -> tuple[Stop | None, Combined | None]:
         """Work and combine; what turns out to be damaged is done again."""
         while True:
             self._open_books(found)
-            stop = self._work()
             try:
-                with self.phase("combine"):
-                    self.epoch.enter("combine")
-                    combined, stop = publish(self.spec, self.folder, self.books, stop, self.epoch.look)
-                    return stop, combined
+                with contextlib.ExitStack() as self.cluster:
+                    self.cluster.callback(setattr, self, "client_there", None)
+                    stop = self._settle(self._work())
+                    if not self.folder.combines_on_workers:
+                        self.cluster.close()
+                    with self.phase("combine"):
+                        self.epoch.enter("combine")
+                        combined, stop = publish(
+                            self.spec, self.folder, self.books, stop, self.epoch, self.client_there
+                        )
+                        return stop, combined
             except KeyboardInterrupt:
                 return Stop(errors.RunCanceled, "interrupted while the results were combined"), None
             except errors.SegmentDamaged as error:
@@ -211,6 +241,14 @@ class _Run:
                 if self.round > _REPAIRS:
                     return stop_of(error), None
                 found = damaged_results(self, error)
+
+    def _settle(self, stop: Stop | None) -> Stop | None:
+        """All that was committed is durable, or the run has failed."""
+        try:
+            self.epoch.ledger.settle()
+        except errors.RunFailed as error:
+            return stop or stop_of(error)
+        return stop
 
     def _open_books(self, found: Replay | None) -> None:
         """Books and what is left of the plan: all of it, or what earlier engines have not settled."""
@@ -222,10 +260,10 @@ class _Run:
         self.estimate = plan.estimate
         if found is not None:
             restore(self, found)
-        self.epoch.on_stop(self._ask_to_stop)
+        self.epoch.on_stop(self.ask_to_stop)
 
-    def _ask_to_stop(self, stop: Stop) -> None:
-        """Called from the heartbeat's thread."""
+    def ask_to_stop(self, stop: Stop) -> None:
+        """Called from other threads: the heartbeat's, and that which lists the input."""
         if self.books.stop is None or stop.taken_over:
             self.books.stop = stop
         self.interrupts.inbox.put({})  # wakes whoever waits there
@@ -250,34 +288,26 @@ class _Run:
             return stop_of(error)
         finally:
             self.batches = iter(())  # an error that is kept must not keep the plan's files open
+            self._end_listing()
+
+    def _end_listing(self) -> None:
+        if hasattr(self, "prepared") and self.prepared.stream is not None:
+            self.prepared.stream.close()
 
     def _run_serially(self) -> None:
         with self.phase("run"):
             run_serially(
                 self.spec,
                 self.prepared,
-                self.folder.segments,
+                self.folder,
                 self.books,
                 self.batches,
-                self._serial_progress(),
+                progress_of(self),
             )
 
-    def _serial_progress(self) -> Callable[[], None]:
-        began = told = time.monotonic()
-
-        def progress() -> None:
-            nonlocal told
-            now = time.monotonic()
-            if now - told >= _PROGRESS_EVERY:
-                told = now
-                exact = self.prepared.plan.mini_batches is not None
-                self.tell(self.books.progress(now - began, self.estimate, exact, 1))
-
-        return progress
-
-    def phase(self, name: str) -> _Phase:
+    def phase(self, name: str) -> Phase:
         """Measure what happens within."""
-        return _Phase(self.phases, name)
+        return Phase(self.phases, name)
 
     def _sum_up(self, stop: Stop | None, combined: Combined | None) -> tuple[dict[str, Any], Stop | None]:
         """The summary, told to all who listen, unless the run is another engine's by now."""
@@ -294,7 +324,8 @@ class _Run:
             failpoint("summary.write.before")
             ending = (None, None) if stop is None else (stop.message, stop.traceback)
             self.tell(RunFinished(time.time(), summary, *ending))
-        except OSError as error:
+            self.folder.push()
+        except (OSError, StorageError) as error:
             why = f"the results are safe, but the summary cannot be written. {stop_of(error).message}"
             stop = stop or Stop(errors.RunFailed, why, cause=error)
             summary["status"] = "Failed" if summary["status"] == "Completed" else summary["status"]
@@ -311,18 +342,3 @@ class _Run:
         if isinstance(raised, errors.RunCanceled):
             raised.exit_code = self._exit_code
         raise raised from stop.cause
-
-
-class _Phase:
-    """Measure a phase in seconds; the same phase again adds to it."""
-
-    def __init__(self, phases: dict[str, float], name: str) -> None:
-        self._phases = phases
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = time.monotonic() - self._began
-        self._phases[self._name] = round(self._phases.get(self._name, 0.0) + seconds, 6)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daskbatch.engine.books import Books
 from daskbatch.engine.folder import RunFolder
@@ -25,7 +28,7 @@ from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.plan_copies import copies_in_process
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import Writer
 from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import tensorflow1
 from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
@@ -38,15 +41,19 @@ from daskbatch.worker.shim import shim_for_scripts
 from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
 
-__all__ = ["own_script", "run_serially"]
+if TYPE_CHECKING:
+    from daskbatch.engine.run import _Run
 
+__all__ = ["own_script", "progress_of", "run_serially"]
+
+_PROGRESS_EVERY = 0.5
 _NODE, _PROCESS = "serial", "process000"
 
 
 def run_serially(
     spec: RunSpec,
     prepared: Prepared,
-    segments: Path,
+    folder: RunFolder,
     books: Books,
     batches: Iterator[MiniBatch],
     work: Callable[[], None],
@@ -57,13 +64,13 @@ def run_serially(
     ----------
     spec : RunSpec
     prepared : Prepared
-    segments : Path
+    folder : RunFolder
     books : Books
     batches : iterator of MiniBatch
     work : callable
         Called after each mini-batch, for progress.
     """
-    with own_script(spec, prepared.source, prepared.script_digest) as script:
+    with own_script(spec, prepared.source, prepared.script_digest, folder) as script:
         try:
             script.init()
         except Exception as error:
@@ -75,7 +82,7 @@ def run_serially(
         table = prepared.plan.table
         copies, names = copies_in_process(spec.input.paths, table, spec.input.storage_options)
         attempts = Attempts(script, table, suffix, spec.output_action, origins=origins, names=names, copies=copies)
-        writer = SegmentWriter(segments, "serial")
+        writer = folder.writer("serial")
         try:
             for batch in batches:
                 if books.stop is not None:
@@ -85,7 +92,9 @@ def run_serially(
                 for part in parts_of(batch):
                     if books.stop is not None:
                         break
-                    if not _until_settled(attempts, part, books, writer):
+                    if not _until_settled(
+                        attempts, part, books, writer, partial(folder.keep_files, spec.script_folder)
+                    ):
                         if batch.start == 0 and books.stop is None:
                             books.end_stream(batch)
                         break
@@ -96,6 +105,21 @@ def run_serially(
             _shut_down(script)
 
 
+def progress_of(run: _Run) -> Callable[[], None]:
+    """What tells a run's progress now and then, called after each mini-batch."""
+    began = told = time.monotonic()
+
+    def progress() -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _PROGRESS_EVERY:
+            told = now
+            exact = run.prepared.plan.mini_batches is not None
+            run.tell(run.books.progress(now - began, run.estimate, exact, 1))
+
+    return progress
+
+
 def _shut_down(script: Script) -> None:
     """As in a runner: an error in ``shutdown()`` is shown and changes nothing, for all results are there."""
     try:
@@ -104,7 +128,9 @@ def _shut_down(script: Script) -> None:
         traceback.print_exc()
 
 
-def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: SegmentWriter) -> bool:
+def _until_settled(
+    attempts: Attempts, batch: MiniBatch, books: Books, writer: Writer, keep_files: Callable[[], None]
+) -> bool:
     """Try a mini-batch until it has succeeded or is given up. False: its stream has ended."""
     due = deque([batch])
     while due and books.stop is None:
@@ -129,16 +155,29 @@ def _until_settled(attempts: Attempts, batch: MiniBatch, books: Books, writer: S
             writer.append(Record(*batch.key, 0, 0, 0, 0, 0, 0, 0.0), b"", "")
             report.empty.append(batch.key)
             report.last = batch.key
+        keep_files()
         due.extend(books.enter([batch], report.as_dict(writer.commit()), in_parts=True))
     return not answer.ended
 
 
 @contextmanager
-def own_script(spec: RunSpec, source: str | None, digest: str | None = None) -> Iterator[Script]:
-    """The user's script, loaded into this process; what it changes of the interpreter is put back."""
+def own_script(
+    spec: RunSpec, source: str | None, digest: str | None = None, place: RunFolder | None = None
+) -> Iterator[Script]:
+    """The user's script, loaded into this process; what it changes of the interpreter is put back.
+
+    Parameters
+    ----------
+    place : RunFolder, optional
+        Of the run; None: nothing of it is kept.
+    """
+    place = place or RunFolder(Path(spec.output))
     argv, path, environment, folder = sys.argv[:], sys.path[:], dict(os.environ), Path.cwd()
-    logs = Path(spec.output, "logs", "user")
-    given = dict(spec.environment_variables)
+    logs = place.logs / "user"
+    written = spec.script_folder if place.script_files is None else str(place.script_files)
+    if place.script_files is not None:
+        place.script_files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given = {**dict(spec.environment_variables), MODELS_USED_VARIABLE: str(place.models)}
     with contextlib.ExitStack() as stack:
         try:
             paths, more = stack.enter_context(with_files(spec.fetched, given, spec.read_timeout))
@@ -148,12 +187,11 @@ def own_script(spec: RunSpec, source: str | None, digest: str | None = None) -> 
         if os.path.isdir(spec.folder):  # as in a runner: a run that is resumed from elsewhere finds its files
             os.chdir(spec.folder)
         own = {name: told(value, paths) for name, value in given.items()} | more
-        own[MODELS_USED_VARIABLE] = str(RunFolder(Path(spec.output)).models)
-        ours = {**step_variables(spec.output, own), "AZUREML_BI_OUTPUT_PATH": spec.script_folder}
+        ours = {**step_variables(spec.output, own), "AZUREML_BI_OUTPUT_PATH": written}
         os.environ.update({**model_variables(own), **os.environ, **ours, **own})
         arguments = [told(text, paths) for text in spec.arguments]
         configure(
-            output_dir=spec.script_folder,
+            output_dir=written,
             log_dir=str(logs),
             working_dir=str(Path.cwd()),
             agent_name=f"{_NODE}/{_PROCESS}",

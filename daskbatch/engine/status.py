@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from daskbatch.engine.begin import last_life
 from daskbatch.engine.folder import RunFolder
-from daskbatch.engine.heartbeat import EVERY, is_over, read_heartbeat, stands_still
+from daskbatch.engine.heartbeat import is_over, stands_still
 from daskbatch.errors import UsageError
 from daskbatch.layout import RUN_SUMMARY
-from daskbatch.store.replay import has_ended
 
 __all__ = ["RunStatus", "ask_to_cancel", "read_status"]
-
-_FRESH = 5 * EVERY  # seconds; by the clocks of two hosts, so it only saves watching, and decides nothing
-_WATCH = 5 * EVERY
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """What is known of a run."""
 
-    output: Path
+    output: str
+    """The output folder, or its URL."""
     run_id: str
     state: str
     """``"Running"``; ``"Lost"``: its engine was killed, and it can be resumed; ``"Completed"``, ``"Failed"`` or
@@ -71,25 +67,29 @@ class RunStatus:
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "output"} | {"output": str(self.output)}
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
-def read_status(output: Path) -> RunStatus:
+def read_status(folder: RunFolder) -> RunStatus:
     """Read the files of the run; watch its heartbeat for some seconds where that is needed.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        It need not hold a run.
 
     Raises
     ------
     UsageError
         There is no run in the folder.
     """
-    folder = RunFolder(output)
     last = last_life(folder)
     if not last.number:
         raise UsageError(
-            f"There is no run in {str(output)!r}. Give the output folder of one. Runs of pipelines have ids: 'daskbatch"
-            " runs' lists them, and cancels and resumes them."
+            f"There is no run in {folder.place!r}. Give the output folder of one. Runs of pipelines have ids:"
+            " 'daskbatch runs' lists them, and cancels and resumes them."
         )
-    beat = read_heartbeat(folder.heartbeat(last.number))
+    beat = folder.read_beat(last.number)
     ended = None if last.found is None else last.found.ended
     running = ended is None and _is_running(folder, last.number, beat)
     if ended is None and not running:  # it may have ended while it was watched
@@ -97,7 +97,7 @@ def read_status(output: Path) -> RunStatus:
         ended = None if last.found is None else last.found.ended
     shown = beat if ended is None else None
     return RunStatus(
-        output=output,
+        output=folder.place,
         run_id=last.record.run_id if last.record else last.found.run_id if last.found else "",
         state=ended or ("Running" if running else "Lost"),
         epoch=last.number,
@@ -107,11 +107,11 @@ def read_status(output: Path) -> RunStatus:
         progress=shown["progress"] if shown and running else None,
         committed=sum(chunk.count for chunk in last.found.chunks) if last.found else 0,
         total=None if last.record is None else last.record.plan["mini_batches"],
-        summary=_summary(output) if ended else None,
+        summary=_summary(folder.output) if ended else None,
     )
 
 
-def ask_to_cancel(output: Path) -> RunStatus:
+def ask_to_cancel(folder: RunFolder) -> RunStatus:
     """Leave word for the engine.
 
     Raises
@@ -119,24 +119,23 @@ def ask_to_cancel(output: Path) -> RunStatus:
     UsageError
         There is none.
     """
-    now = read_status(output)
+    now = read_status(folder)
     if now.state != "Running":
-        text = f"No run is going on in {str(output)!r}: the last one there is {now.state}. There is nothing to cancel."
+        text = f"No run is going on in {folder.place!r}: the last one there is {now.state}. There is nothing to cancel."
         raise UsageError(text)
-    folder = RunFolder(output)
-    os.close(os.open(folder.cancel, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    folder.ask_to_cancel()
     return now
 
 
 def _is_running(folder: RunFolder, number: int, beat: dict[str, Any] | None) -> bool:
-    path = folder.heartbeat(number)
+    some_beats = 5 * folder.beat_every  # by the clocks of two hosts, so it only saves watching, and decides nothing
     if beat is not None:
         if is_over(beat):
             return False
-        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
-            if abs(time.time() - path.stat().st_mtime) < _FRESH:
-                return True
-    return not stands_still(path, lambda: has_ended(folder.ledger(number)), _WATCH)
+        if folder.is_fresh(number, time.time(), some_beats):
+            return True
+    over = partial(folder.has_ended, number)
+    return not stands_still(number, over, some_beats, folder.beat_every / 2, folder.read_beat)
 
 
 def _summary(output: Path) -> dict[str, Any] | None:
@@ -151,7 +150,7 @@ def _progress_text(phase: str | None, seconds: float | None, progress: Mapping[s
     text = f"  in phase {phase} after {seconds or 0:.0f} s"
     if progress is None:
         return text
-    about = "" if progress["total_is_exact"] else "about "
+    about = "" if progress["total_is_exact"] else "at least " if progress.get("total_is_least") else "about "
     text += f": {progress['mini_batches_done']:,} of {about}{progress['mini_batches_total']:,} mini-batches done"
     if progress["mini_batches_failed"] or progress["items_failed"]:
         text += f", {progress['mini_batches_failed']:,} failed ({progress['items_failed']:,} items)"

@@ -10,23 +10,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
-from itertools import islice
 from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.options.entry import entry_point
-from daskbatch.options.inputs import input_paths, partition_key_names
+from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
 from daskbatch.options.output import check_output
-from daskbatch.options.storage import fetched_places
+from daskbatch.options.storage import fetched_places, output_options
 from daskbatch.options.storage import storage_options as parse_storage
-from daskbatch.options.tables import column_types, separator_character, text_encoding
+from daskbatch.options.tables import column_names, column_types, separator_character, text_encoding
 from daskbatch.options.values import (
     byte_size,
     choice,
     environment,
-    local_path,
-    mini_batch_size_text,
     nearest,
     percent,
     result_name,
@@ -37,6 +34,8 @@ from daskbatch.options.values import (
 from daskbatch.options.values import (
     mini_batch_size as parsed_size,
 )
+from daskbatch.remote.options import StorageOptions
+from daskbatch.remote.urls import is_remote, protocol_of
 from daskbatch.spec import InputSpec, RunSpec
 from daskbatch.store.partition_format import parse_format
 
@@ -46,7 +45,6 @@ __all__ = [
     "LOGGING_LEVELS",
     "check_output",
     "make_spec",
-    "public_options",
     "scheduler_address",
 ]
 
@@ -80,9 +78,11 @@ def make_spec(
     support_multi_line: bool = DEFAULTS["support_multi_line"],
     dtype: Mapping[str, object] | Sequence[str] | str | None = None,
     include_path: bool = DEFAULTS["include_path"],
+    columns: Sequence[str] | str | None = None,
     partition_format: str | None = DEFAULTS["partition_format"],
     partition_keys: Sequence[str] | str | None = None,
     storage_options: Mapping[str, object] | Sequence[str] | None = None,
+    output_storage_options: Mapping[str, object] | Sequence[str] | None = None,
     script_output: Path | None = None,
     output_action: str = DEFAULTS["output_action"],
     append_row_file_name: str = DEFAULTS["append_row_file_name"],
@@ -136,6 +136,7 @@ def make_spec(
         refuse_in_process(python, command_prefix, "compute 'serial'")
     prefix = parse_prefix(command_prefix)
     other = check_interpreter(python, prefix=prefix) if prefix or python is not None else None
+    place = path_or_url("output", output)
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
@@ -148,13 +149,16 @@ def make_spec(
             multi_line=_switch("support_multi_line", support_multi_line),
             dtype=dtype,
             include_path=_switch("include_path", include_path),
+            columns=columns,
             partition_format=partition_format,
             partition_keys=partition_keys,
             storage=storage_options,
+            output=place,
         ),
-        output=local_path("output", output),
+        output=place,
         folder=_current_folder(),
-        script_output=None if script_output is None else local_path("script_output", script_output),
+        output_storage_options=output_options(output_storage_options, storage_options, place),
+        script_output=_script_output(script_output, place),
         output_action=choice("output_action", output_action, OUTPUT_ACTIONS),
         append_row_file_name=result_name(append_row_file_name),
         error_threshold=_threshold("error_threshold", error_threshold),
@@ -185,46 +189,6 @@ def make_spec(
     )
 
 
-def public_options(spec: RunSpec) -> dict[str, Any]:
-    """The options of a run under their public names, as JSON values: for events and the summary.
-
-    Values of environment variables are left out, as people put secrets there.
-    """
-    own = {field.name: getattr(spec, field.name) for field in fields(RunSpec)}
-    entry, given = own.pop("entry"), own.pop("input")
-    size = given.mini_batch_size
-    return {
-        "entry": entry.name,
-        "source_directory": entry.source_directory,
-        "inputs": _public_paths(given),
-        "datasets": [name for name, _ in given.datasets],
-        "input_format": given.input_format,
-        "mini_batch_size": None if size is None else mini_batch_size_text(size),
-        "separator": given.separator,
-        "header": "first_row" if given.header else "none",
-        "encoding": given.encoding,
-        "support_multi_line": given.support_multi_line,
-        "dtype": dict(given.dtype),
-        "include_path": given.include_path,
-        "partition_format": given.partition_format,
-        "partition_keys": list(given.partition_keys) or None,
-        "storage_options": dict(given.storage_options),
-        **own,
-        "arguments": list(spec.arguments),
-        "fetched": [[url, kind, token, dict(options)] for url, kind, token, options in spec.fetched],
-        "command_prefix": list(spec.command_prefix),
-        "environment_variables": [name for name, _ in spec.environment_variables],
-    }
-
-
-def _public_paths(given: InputSpec) -> list[str] | dict[str, list[str]]:
-    """Paths, or those of each dataset that has a name; nothing for a Dask dataframe."""
-    if not (given.paths and given.datasets):
-        return list(given.paths)
-    paths = iter(given.paths)
-    return {name: list(islice(paths, count)) for name, count in given.datasets}
-
-
 def _input_spec(
     *,
     inputs: object,
@@ -236,9 +200,11 @@ def _input_spec(
     multi_line: bool,
     dtype: object,
     include_path: bool,
+    columns: Sequence[str] | str | None,
     partition_format: str | None,
     partition_keys: Sequence[str] | str | None,
     storage: object,
+    output: str,
 ) -> InputSpec:
     """The input's own options, and that they go together as far as the format is known."""
     paths, datasets = input_paths(inputs)
@@ -255,9 +221,13 @@ def _input_spec(
     ):
         if given and input_format not in _TEXT_FORMATS:
             raise UsageError(f"{name} is for csv and tsv, but input_format is {input_format!r}. Leave one of them out.")
-    for name, given in (("dtype", bool(dtype)), ("include_path", include_path)):
+    for name, given in (("dtype", bool(dtype)), ("include_path", include_path), ("columns", columns is not None)):
         if given and input_format == "files":
             raise UsageError(f"{name} is for tables, but input_format is 'files'. Leave one of them out.")
+    if columns is not None and not paths:
+        raise UsageError(
+            "columns is for files; of a Dask dataframe give the columns themselves, such as ddf[['id', 'price']]."
+        )
     form = None if partition_format is None else parse_format(partition_format).text
     return InputSpec(
         paths=paths,
@@ -269,11 +239,31 @@ def _input_spec(
         support_multi_line=multi_line,
         dtype=() if dtype is None else column_types(dtype),
         include_path=include_path,
+        columns=() if columns is None else column_names(columns),
         partition_format=form,
         partition_keys=partition_key_names(partition_keys, form=form, size=size, has_files=bool(paths)),
-        storage_options=parse_storage(storage, paths),
+        storage_options=_own_options(storage, paths, output),
         datasets=datasets,
     )
+
+
+def _own_options(storage: object, paths: tuple[str, ...], output: str) -> StorageOptions:
+    """Of the input's store; where the input is files, they are the output's."""
+    is_objects = bool(paths) and is_remote(paths[0])
+    return parse_storage(storage, paths) if is_objects or not is_remote(output) else ()
+
+
+def _script_output(given: Path | None, output: str) -> str | None:
+    """A folder, or a URL in the store of the output."""
+    if given is None:
+        return None
+    place = path_or_url("script_output", given)
+    if is_remote(place) and protocol_of(place) != protocol_of(output):
+        raise UsageError(
+            f"script_output {place!r} must lie in the store of output {output!r}, or be a folder. Next: name a folder"
+            " of that store, or leave it out: it is the output then."
+        )
+    return place
 
 
 def _current_folder() -> str:

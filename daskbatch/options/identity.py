@@ -14,8 +14,8 @@ from typing import Any
 import daskbatch
 from daskbatch.errors import EntryScriptError
 from daskbatch.layout import MODELS_VARIABLE
-from daskbatch.options import public_options
 from daskbatch.options.named_paths import side_inputs
+from daskbatch.options.public import public_options
 from daskbatch.options.sealed import changed_variables, seal
 from daskbatch.options.source import modules_beside, source_digest
 from daskbatch.options.values import mini_batch_size
@@ -46,6 +46,7 @@ GROUPS: Mapping[str, Group] = {
     "support_multi_line": Group.RESULT,
     "dtype": Group.RESULT,
     "include_path": Group.RESULT,
+    "columns": Group.RESULT,
     "partition_format": Group.RESULT,
     "partition_keys": Group.RESULT,
     "datasets": Group.RESULT,
@@ -69,6 +70,7 @@ GROUPS: Mapping[str, Group] = {
     "shutdown_timeout": Group.RULES,
     "runner_memory_limit": Group.RULES,
     "storage_options": Group.FREE,
+    "output_storage_options": Group.FREE,
     "task_seconds": Group.FREE,
     "node_count": Group.FREE,
     "process_count_per_node": Group.FREE,

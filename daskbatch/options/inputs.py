@@ -11,7 +11,7 @@ from daskbatch.options.values import local_path, nearest
 from daskbatch.remote.urls import is_remote, local_or_url, split
 from daskbatch.store.partition_format import parse_format
 
-__all__ = ["input_paths", "partition_key_names"]
+__all__ = ["input_paths", "partition_key_names", "path_or_url"]
 
 Datasets = tuple[tuple[str, int], ...]
 
@@ -44,21 +44,27 @@ def _paths(what: str, inputs: object) -> tuple[str, ...]:
     if inputs is None or hasattr(inputs, "__dask_graph__"):
         return ()
     if isinstance(inputs, (str, bytes, os.PathLike)):
-        return (_path(what, inputs),)
+        return (path_or_url(what, inputs),)
     if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
         raise InputError(
             f"{what} must be a path, a glob, a list of them or a Dask dataframe, got one of type"
             f" {type(inputs).__name__}. A pandas dataframe can be given as"
             " dask.dataframe.from_pandas(frame, npartitions=1)."
         )
-    paths = tuple(_path(what, path) for path in cast("Iterable[object]", inputs))
+    paths = tuple(path_or_url(what, path) for path in cast("Iterable[object]", inputs))
     if not paths:
         raise InputError(f"{what} must name at least one file, folder or glob, got an empty list.")
     return paths
 
 
-def _path(what: str, path: object) -> str:
-    """An absolute path, or the URL of objects."""
+def path_or_url(what: str, path: object) -> str:
+    """An absolute path, or the URL of objects.
+
+    Raises
+    ------
+    UsageError
+        It is neither, or has a secret in it.
+    """
     if isinstance(path, str) and is_remote(path):
         url = local_or_url(path)
         split(url)

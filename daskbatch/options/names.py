@@ -20,9 +20,11 @@ class RunOptions(TypedDict, total=False):
     support_multi_line: bool
     dtype: Mapping[str, object] | Sequence[str] | str | None
     include_path: bool
+    columns: Sequence[str] | str | None
     partition_format: str | None
     partition_keys: Sequence[str] | str | None
     storage_options: Mapping[str, object] | Sequence[str] | None
+    output_storage_options: Mapping[str, object] | Sequence[str] | None
     script_output: str | os.PathLike[str] | None
     output_action: str
     append_row_file_name: str

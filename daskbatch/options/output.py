@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import secrets
 import tempfile
+from collections.abc import Callable
 
 from daskbatch.errors import UsageError
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
+from daskbatch.remote.options import StorageOptions
+from daskbatch.remote.urls import is_remote, join, split
 from daskbatch.spec import RunSpec
 
 __all__ = ["check_output", "check_unused", "fixed_part", "taken_as_input"]
@@ -22,11 +26,34 @@ def check_output(spec: RunSpec) -> None:
         Where it cannot, or where the next run would read these results as its input.
     """
     _check_outside_input(spec, "output", spec.output, spec.append_row_file_name)
-    _check_writable("output", spec.output)
-    _check_links(spec)
-    if spec.script_output is not None:
-        _check_outside_input(spec, "script_output", spec.script_output, "")
+    if is_remote(spec.output):
+        _check_store("output", spec.output, spec.output_storage_options)
+    else:
+        _check_writable("output", spec.output)
+        _check_links(spec)
+    if spec.script_output is None:
+        return
+    _check_outside_input(spec, "script_output", spec.script_output, "")
+    if is_remote(spec.script_output):
+        _check_store("script_output", spec.script_output, spec.output_storage_options)
+    else:
         _check_writable("script_output", spec.script_output)
+
+
+def _check_store(option: str, url: str, options: StorageOptions) -> None:
+    """An object can be put below the URL, and deleted again. Tried and not asked for, as with folders."""
+    from daskbatch.remote.errors import StorageError
+    from daskbatch.remote.put import delete, put_bytes
+    from daskbatch.remote.retrying import AT_START
+
+    if any(mark in split(url)[1] for mark in "*?["):
+        raise UsageError(f"{option} must be a folder in a store, got the glob {url!r}. Next: name a folder.")
+    mark = join(url, STATE_FOLDER, f"write-{secrets.token_hex(4)}")
+    try:
+        put_bytes(mark, b"daskbatch", options, AT_START)
+        delete(mark, options, AT_START)
+    except StorageError as error:
+        raise UsageError(f"The {option} {url!r} cannot be written: {error}") from error
 
 
 def _check_writable(option: str, output: str) -> None:
@@ -46,17 +73,26 @@ def _check_writable(option: str, output: str) -> None:
         ) from None
 
 
-def check_unused(spec: RunSpec) -> None:
+def check_unused(place: str, result: str, holds: Callable[[str], bool]) -> None:
     """See that nothing in the output folder would be overwritten, where it holds no run that could be gone on with.
+
+    Parameters
+    ----------
+    place
+        The output folder.
+    result
+        Name of the combined file.
+    holds
+        Whether there is a file of a name.
 
     Raises
     ------
     UsageError
     """
-    for name in (RUN_SUMMARY, FAILED_ITEMS, spec.append_row_file_name):
-        if os.path.lexists(os.path.join(spec.output, name)):
+    for name in (RUN_SUMMARY, FAILED_ITEMS, result):
+        if holds(name):
             raise UsageError(
-                f"The output folder {spec.output!r} already holds {name!r}, which would be overwritten, and no run to"
+                f"The output folder {place!r} already holds {name!r}, which would be overwritten, and no run to"
                 " go on with. Choose a new output folder, move or delete that file, or add --fresh (fresh=True)."
             )
 
@@ -91,6 +127,8 @@ def _check_links(spec: RunSpec) -> None:
 def _check_outside_input(spec: RunSpec, option: str, folder: str, name: str) -> None:
     """A file of that name in the folder must be no input; empty: the folder must be none."""
     for path in spec.input.paths:
+        if is_remote(path) != is_remote(folder):
+            continue
         told = taken_as_input(path, folder, name)
         if told is not None:
             raise UsageError(
@@ -117,6 +155,10 @@ def taken_as_input(path: str, folder: str, name: str) -> str | None:
     str or None
         How, for a message that names the folder; None where it does not.
     """
+    if is_remote(path):
+        inside = f"{folder.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")
+        if inside:
+            return f"lies inside the input {path!r}"
     if os.path.isdir(path):
         real = os.path.realpath(path)
         inside = os.path.commonpath([real, os.path.realpath(folder)]) == real

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.errors import UsageError
-from daskbatch.options import public_options
 from daskbatch.options.names import RunOptions
+from daskbatch.options.public import public_options
 from daskbatch.spec import RunSpec
 
 __all__ = ["options_from", "stored_options"]

@@ -10,7 +10,7 @@ from daskbatch.remote.options import StorageOptions, checked
 from daskbatch.remote.urls import is_remote, local_or_url, protocol_of
 from daskbatch.spec import Fetched
 
-__all__ = ["fetched_places", "storage_options"]
+__all__ = ["fetched_places", "output_options", "storage_options"]
 
 _KINDS = ("object", "prefix", "zip", "any")
 _WORDS = {"true": True, "false": False}
@@ -30,14 +30,12 @@ def storage_options(value: object, paths: tuple[str, ...]) -> StorageOptions:
     ------
     UsageError
     """
-    if value is None:
-        return ()
     given = _mapping(value)
     protocol = protocol_of(paths[0]) if paths else ""
     if given and not protocol:
         raise UsageError(
-            f"storage_options {', '.join(map(repr, given))} are for inputs in a store, such as s3://bucket/key, but the"
-            " inputs are files. Leave them out."
+            f"storage_options {', '.join(map(repr, given))} are for inputs or an output in a store, such as"
+            " s3://bucket/key, but they are files. Leave them out."
         )
     return checked(given, protocol)
 
@@ -68,7 +66,33 @@ def fetched_places(value: object) -> tuple[Fetched, ...]:
     return tuple(found)
 
 
+def output_options(value: object, inputs: object, output: str) -> StorageOptions:
+    """Options of the output's store; those of the inputs' where none are given.
+
+    Parameters
+    ----------
+    value, inputs
+        As for `storage_options`.
+    output
+        A path or URL.
+
+    Raises
+    ------
+    UsageError
+    """
+    given = _mapping(value)
+    protocol = protocol_of(output)
+    if given and not protocol:
+        raise UsageError(
+            f"output_storage_options {', '.join(map(repr, given))} are for an output in a store, such as"
+            f" s3://bucket/key, got output {output!r}. Leave them out."
+        )
+    return checked(given or _mapping(inputs), protocol) if protocol else ()
+
+
 def _mapping(value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return dict(value)
     texts = [value] if isinstance(value, str) else value

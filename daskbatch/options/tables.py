@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 from collections.abc import Mapping
 
@@ -10,7 +11,7 @@ from daskbatch.errors import UsageError
 from daskbatch.options.values import nearest
 from daskbatch.store.inputs_types import USER_TYPES, arrow_type, plain_name
 
-__all__ = ["column_types", "separator_character", "text_encoding"]
+__all__ = ["column_names", "column_types", "separator_character", "text_encoding"]
 
 _SEPARATOR_NAMES = {
     "comma": ",",
@@ -49,6 +50,23 @@ def text_encoding(value: object) -> str:
             "encoding must be a text encoding that Python knows, such as utf-8, utf-16, latin-1 or cp1252,"
             f" got {value!r}.{nearest(text.lower(), _ENCODINGS)}"
         ) from None
+
+
+def column_names(value: object) -> tuple[str, ...]:
+    """Different names, in the order given, from a list or from text such as ``"a,b"``.
+
+    >>> column_names('id,"last, first"')
+    ('id', 'last, first')
+    """
+    if isinstance(value, str):
+        value = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
+    names = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f"columns must be a list of names such as ['id', 'price'], got {value!r}.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"columns must name a column once, got {twice[0]!r} twice. Next: leave one out.")
+    return names
 
 
 def column_types(value: object) -> tuple[tuple[str, str], ...]:

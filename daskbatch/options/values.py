@@ -166,8 +166,7 @@ def local_path(name: str, value: object) -> str:
     if url := _URL.match(path):
         if url[1].lower() != "file":
             raise UsageError(
-                f"{name} must be a local path in this version, got {path!r}. Copy or mount the"
-                f" data first, and give that path."
+                f"{name} must be a local path, got {path!r}. Copy or mount the data first, and give that path."
             )
         path = unquote(path[url.end() :])
         if not path.startswith("/"):

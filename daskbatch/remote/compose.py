@@ -39,6 +39,7 @@ __all__ = [
     "finish",
     "parts_of",
     "pending",
+    "send_many",
     "send_part",
 ]
 
@@ -162,6 +163,26 @@ def send_part(upload: Upload, part: Part, options: StorageOptions = (), limit: L
     """
     file_system = filesystem(upload.url, options)
     return run(file_system, _send(file_system, upload, part, limit))
+
+
+def send_many(
+    upload: Upload, parts: Sequence[Part], options: StorageOptions = (), limit: Limit = USUAL, at_once: int = 8
+) -> list[Sent]:
+    """Send some parts, several at a time; otherwise as `send_part`.
+
+    Raises
+    ------
+    ObjectChanged
+    StorageError
+    """
+    file_system = filesystem(upload.url, options)
+    sent: list[Sent] = []
+
+    async def send(part: Part) -> None:
+        sent.append(await _send(file_system, upload, part, limit))
+
+    run(file_system, each(parts, send, min(at_once, max(1, len(parts)))))
+    return sent
 
 
 def finish(upload: Upload, sent: Sequence[Sent], options: StorageOptions = (), limit: Limit = USUAL) -> str:

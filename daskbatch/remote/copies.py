@@ -23,6 +23,7 @@ from daskbatch.remote.fetch import Wanted, fetch_many, fetch_ranges
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.retrying import USUAL, Limit
 from daskbatch.store.inputs_text import is_scanned
+from daskbatch.store.selection import is_of
 from daskbatch.types import OPEN_END, WHOLE_FILES, MiniBatch, TableFormat
 
 __all__ = ["Copies", "Copy"]
@@ -32,6 +33,9 @@ _AHEAD = 64 * 1024
 
 _ROW_GROUP = 64 * 2**20
 """Bytes: a guess at a row group, until it is there."""
+
+_GAP = 2**20
+"""Bytes between two ranges that are fetched with them: another request would take as long."""
 
 _Placed = list[tuple[MiniBatch, tuple[str, ...]]]
 """Mini-batches, and the paths of their copies."""
@@ -262,6 +266,7 @@ class Copies:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        assert self._table is not None
         batch, (path,) = placed[0]
         wanted = Wanted(batch.paths[0], path, batch.size, str(batch.mtime_ns))
         footer = self._edges.footer(wanted)
@@ -273,28 +278,41 @@ class Copies:
             metadata = pq.read_metadata(path)
         except pa.ArrowException as error:
             raise MiniBatchError(f"{batch.paths[0]}: its Parquet footer cannot be read: {error}") from error
-        rows, groups = 0, []
+        rows, chunks, counts = 0, [], is_of(self._table)
         for unit in range(batch.unit, metadata.num_row_groups):
-            groups.append(_extent(metadata.row_group(unit)))
+            chunks += _extents(metadata.row_group(unit), counts)
             rows += metadata.row_group(unit).num_rows
             if rows >= batch.stop:
                 break
-        begin, end = min(start for start, _ in groups), max(stop for _, stop in groups)
-        fetch_ranges(wanted, [(begin, min(end, batch.size - len(footer)))], self._options, limit=self._limit)
-        return int(end - begin) + len(footer), [None]
+        ranges = _joined(chunks, batch.size - len(footer))
+        fetch_ranges(wanted, ranges, self._options, limit=self._limit)
+        return sum(end - start for start, end in ranges) + len(footer), [None]
 
 
-def _extent(group: Any) -> tuple[int, int]:
-    """First byte of a row group's pages, and the one after the last."""
-    starts, stops = [], []
+def _extents(group: Any, counts: Callable[[str], bool]) -> list[tuple[int, int]]:
+    """First byte of the pages of each column of a row group that is read, and the one after the last."""
+    found = []
     for number in range(group.num_columns):
         column = group.column(number)
+        if not counts(column.path_in_schema):
+            continue
         start = column.data_page_offset
         if column.has_dictionary_page and column.dictionary_page_offset:
             start = min(start, column.dictionary_page_offset)
-        starts.append(start)
-        stops.append(start + column.total_compressed_size)
-    return min(starts, default=0), max(stops, default=0)
+        found.append((int(start), int(start + column.total_compressed_size)))
+    return found
+
+
+def _joined(ranges: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """The same bytes below `size` in fewer requests: what lies close together is one range."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        end = min(end, size)
+        if joined and start - joined[-1][1] <= _GAP:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        elif start < end:
+            joined.append((start, end))
+    return joined
 
 
 def _is_parquet(table: TableFormat | None) -> bool:

@@ -24,7 +24,8 @@ from enum import Enum
 from typing import Any
 
 from daskbatch.errors import DaskbatchError, MiniBatchError, UsageError
-from daskbatch.remote.urls import shown, split
+from daskbatch.remote.credentials import places_of
+from daskbatch.remote.urls import protocol_of, shown, split
 
 __all__ = [
     "BucketMissing",
@@ -105,7 +106,8 @@ _BY_CODE = {
         (
             "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded",
             "TooManyRequests", "RequestTimeout", "RequestTimeoutException", "InternalError", "InternalFailure",
-            "OperationAborted", "ConditionalRequestConflict", "BadDigest", "IncompleteBody",
+            "OperationAborted", "ConditionalRequestConflict", "BadDigest", "IncompleteBody", "Md5Mismatch",
+            "ServerBusy", "OperationTimedOut",
             "XAmzContentSHA256Mismatch", "429", "500", "502", "503", "504",
         ),
         Kind.TRANSIENT,
@@ -116,36 +118,49 @@ _BY_CODE = {
             "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidSecurity", "InvalidToken", "RequestExpired",
             "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "UnrecognizedClientException",
             "401", "403",
+            # Azure's
+            "AccountIsDisabled", "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch",
+            "AuthorizationProtocolMismatch", "AuthorizationResourceTypeMismatch", "AuthorizationServiceMismatch",
+            "AuthorizationSourceIPMismatch", "InsufficientAccountPermissions", "InvalidAuthenticationInfo",
+            "KeyBasedAuthenticationNotPermitted", "NoAuthenticationInformation", "PublicAccessNotPermitted",
         ),
         Kind.CREDENTIALS,
     ),
-    "NoSuchBucket": Kind.BUCKET,
-    "InvalidBucketName": Kind.BUCKET,
+    **dict.fromkeys(
+        ("NoSuchBucket", "InvalidBucketName", "ContainerBeingDeleted", "ContainerDisabled", "ContainerNotFound",
+         "FilesystemNotFound", "InvalidResourceName"),
+        Kind.BUCKET,
+    ),
     **dict.fromkeys(
         ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "301", "307"),
         Kind.REGION,
     ),
-    **dict.fromkeys(("NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound", "404"), Kind.MISSING),
-    **dict.fromkeys(("PreconditionFailed", "412"), Kind.CHANGED),
+    **dict.fromkeys(
+        ("NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound", "404", "BlobNotFound", "PathNotFound"), Kind.MISSING
+    ),
+    **dict.fromkeys(("PreconditionFailed", "412", "ConditionNotMet", "TargetConditionNotMet"), Kind.CHANGED),
     "InvalidObjectState": Kind.OTHER,  # it is archived; the status is that of a refusal
+    "BlobArchived": Kind.OTHER,
 }  # fmt: skip
 _BY_CLASS = {
     **dict.fromkeys(
         (
             "ConnectionClosedError", "ReadTimeoutError", "ResponseParserError", "ResponseStreamingError",
             "IncompleteReadError", "IncompleteRead", "ClientPayloadError", "ServerDisconnectedError", "ProtocolError",
-            "FSTimeoutError", "ClientOSError",
+            "FSTimeoutError", "ClientOSError", "ServiceResponseError",
         ),
         Kind.TRANSIENT,
     ),
     **dict.fromkeys(
-        ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "ClientConnectorError"),
+        ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "ClientConnectorError",
+         "ServiceRequestError"),
         Kind.CONNECT,
     ),
     **dict.fromkeys(
         (
             "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
             "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "NoAuthTokenError",
+            "ClientAuthenticationError",
         ),
         Kind.CREDENTIALS,
     ),
@@ -155,6 +170,15 @@ _BY_CLASS = {
     "HTTPClientError": Kind.TRANSIENT,
 }  # fmt: skip
 """By name, so that no package of a store must be there to know its errors."""
+
+_NOT_ALLOWED = (
+    "AccessDenied", "403", "AllAccessDisabled", "AuthorizationFailure", "AuthorizationPermissionMismatch",
+    "InsufficientAccountPermissions",
+)  # fmt: skip
+_NONE_FOUND = (
+    "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ClientAuthenticationError",
+    "CredentialUnavailableError", "NoAuthenticationInformation", "PublicAccessNotPermitted",
+)  # fmt: skip
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -173,6 +197,9 @@ def code_of(error: BaseException) -> str:
         response: Any = getattr(at, "response", None)
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code", ""))
+        code = getattr(at, "error_code", None)  # Azure's, of its own kind of text
+        if isinstance(code, str) and code:
+            return str(getattr(code, "value", code))
     return ""
 
 
@@ -195,10 +222,11 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.TRANSIENT
     if isinstance(error, StorageUnavailable):
         return Kind.TRANSIENT
-    for at in _chain(error):
-        for parent in type(at).__mro__:
-            if kind := _BY_CLASS.get(parent.__name__):
-                return kind
+    kinds = [_BY_CLASS.get(parent.__name__) for at in _chain(error) for parent in type(at).__mro__]
+    if Kind.CERTIFICATE in kinds:  # clients put what is wrong with it into an error of the connection
+        return Kind.CERTIFICATE
+    if kind := next(filter(None, kinds), None):
+        return kind
     if isinstance(error, FileNotFoundError):
         return Kind.MISSING
     if isinstance(error, PermissionError):
@@ -233,22 +261,25 @@ def explained(error: BaseException, url: str, doing: str = "") -> StorageError:
     detail = _detail(error)
     told = f"{said}: {detail}" if detail else said
     bucket = split(url)[0] if "://" in url and url.split("://", 1)[1] else url
+    azure = protocol_of(url) in ("abfs", "abfss", "az")
     match kind:
         case Kind.TRANSIENT:
             return StorageUnavailable(f"{name}the store did not do it ({told}). Next: resume the run later.")
         case Kind.CONNECT:
             return EndpointWrong(
-                f"{name}nobody answers ({told}). Next: check endpoint_url, the network, and that the store runs."
+                f"{name}nobody answers ({told}). Next: check {'the account' if azure else 'endpoint_url'}, the network,"
+                " and that the store runs."
             )
         case Kind.CERTIFICATE:
-            return EndpointWrong(
-                f"{name}the certificate is not trusted ({told}). Next: give storage_options verify=PATH of the CA"
-                " bundle."
+            verify = (
+                "say in SSL_CERT_FILE where the CA bundle is" if azure else "give storage_options verify=PATH of it"
             )
+            return EndpointWrong(f"{name}the certificate is not trusted by the CA bundle ({told}). Next: {verify}.")
         case Kind.CREDENTIALS:
-            return CredentialsRefused(f"{name}{_credentials(said, told)}")
+            return CredentialsRefused(f"{name}{_credentials(said, told, protocol_of(url))}")
         case Kind.BUCKET:
-            return BucketMissing(f"{name}there is no bucket {bucket!r} ({told}). Next: check URL and endpoint_url.")
+            what, where = ("container", "account") if azure else ("bucket", "endpoint_url")
+            return BucketMissing(f"{name}there is no {what} {bucket!r} ({told}). Next: check URL and {where}.")
         case Kind.REGION:
             return RegionWrong(f"{name}the bucket lies in another region ({told}). Next: mend storage_options region.")
         case Kind.MISSING:
@@ -261,13 +292,13 @@ def explained(error: BaseException, url: str, doing: str = "") -> StorageError:
     return StorageError(f"{name}the store refused it ({told}).")
 
 
-def _credentials(said: str, told: str) -> str:
-    places = "the environment (AWS_ACCESS_KEY_ID and the like), a profile or an instance role of this host"
+def _credentials(said: str, told: str, protocol: str) -> str:
+    places = f"{places_of(protocol or 's3')} of this host"
     if said in ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"):
         return f"the credentials have expired ({told}). Next: renew them where they come from: {places}."
-    if said in ("AccessDenied", "403", "AllAccessDisabled"):
+    if said in _NOT_ALLOWED:
         return f"the credentials may not do this ({told}). Next: ask for the right, or give others by {places}."
-    if said in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
+    if said in _NONE_FOUND:
         return f"no credentials found ({told}). Next: give them by {places}; for a public bucket give anon=true."
     return f"the credentials are not taken ({told}). Next: check them where they come from: {places}."
 

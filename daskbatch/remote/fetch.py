@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from daskbatch.remote import others
 from daskbatch.remote.errors import ObjectChanged, StorageError, code_of
-from daskbatch.remote.filesystem import filesystem, is_s3, token_of
+from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.requests import each, once, plain_etag, request, run
-from daskbatch.remote.retrying import USUAL, Limit, retried, retried_sync
+from daskbatch.remote.retrying import USUAL, Limit, retried
 from daskbatch.remote.urls import shown
 
 __all__ = ["AT_ONCE", "PIECE", "Wanted", "fetch", "fetch_many", "fetch_ranges", "read_into_memory", "read_range"]
@@ -74,11 +77,14 @@ def fetch_many(
         outcomes[place] = error
 
     if not is_s3(file_system):
-        for place, one in enumerate(wanted):
+
+        def get_other(place: int) -> None:
             try:
-                _other_whole(file_system, one, limit)
+                _other_whole(file_system, wanted[place], limit)
             except StorageError as error:
                 keep(place, error)
+
+        _at_once(get_other, range(len(wanted)), at_once)
         return outcomes
 
     async def get(item: tuple[int, Wanted]) -> None:
@@ -122,10 +128,11 @@ def fetch_ranges(
 
             run(file_system, each(pieces, get, at_once))
         else:
-            for start, end in pieces:
-                data = _other_range(file_system, wanted, start, end, limit)
-                _write(number, data, start)
-            _other_unchanged(file_system, wanted, limit)
+
+            def get_piece(piece: tuple[int, int]) -> None:
+                _other_piece(file_system, wanted, number, piece, limit)
+
+            _at_once(get_piece, pieces, at_once)
     finally:
         os.close(number)
 
@@ -143,10 +150,7 @@ def read_range(
     """
     file_system = filesystem(url, options)
     if not is_s3(file_system):
-        wanted = Wanted(url, "", None, token)
-        found = _other_range(file_system, wanted, start, end, limit)
-        _other_unchanged(file_system, wanted, limit)
-        return found
+        return others.read(file_system, url, start, end, token, limit)
     try:
         return run(file_system, read_into_memory(file_system, url, start, end, token, limit))
     except StorageError as error:
@@ -270,29 +274,45 @@ class _Appearing:
             os.unlink(self._partial)
 
 
-def _other_whole(file_system: Any, wanted: Wanted, limit: Limit) -> None:
-    with _Appearing(wanted.path) as number:
-        size = wanted.size
-        if size is None:
-            size = int(retried_sync(lambda: file_system.size(wanted.url), wanted.url, "asking for it", limit))
-        for start, end in _pieces(0, size):
-            _write(number, _other_range(file_system, wanted, start, end, limit), start)
-        if (got := os.fstat(number).st_size) != size:
-            raise _other_size(wanted, got)
-        _other_unchanged(file_system, wanted, limit)
-
-
-def _other_unchanged(file_system: Any, wanted: Wanted, limit: Limit) -> None:
-    """For a filesystem that knows no If-Match: the token is asked for behind the read."""
-    if not wanted.token:
+def _at_once(do: Callable[[Any], None], items: Sequence[Any], at_once: int) -> None:
+    """Do it for every item in threads, since these calls block. The first error in their order is raised."""
+    if len(items) <= 1:
+        for item in items:
+            do(item)
         return
-    info = retried_sync(lambda: file_system.info(wanted.url), wanted.url, "asking for it", limit)
-    if (seen := token_of(info)) != wanted.token:
-        raise _changed(wanted, f"its token was {wanted.token} and is {seen}")
+    with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="daskbatch-fetch") as pool:
+        # Each in a copy of this thread's context: what ends this thread's calls ends theirs.
+        futures = [pool.submit(contextvars.copy_context().run, do, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _other_range(file_system: Any, wanted: Wanted, start: int, end: int, limit: Limit) -> bytes:
-    data: bytes = retried_sync(
-        lambda: file_system.cat_file(wanted.url, start=start, end=end), wanted.url, "reading", limit
-    )
-    return data
+def _other_whole(file_system: Any, wanted: Wanted, limit: Limit) -> None:
+    if not wanted.size:  # of nothing nothing is read that would tell whether it is there
+        size, token = others.look(file_system, wanted.url, limit)
+        if wanted.token and token != wanted.token:
+            raise _changed(wanted, f"its token was {wanted.token} and is {token}")
+        if wanted.size is not None and size != wanted.size:
+            raise _other_size(wanted, size)
+        wanted = Wanted(wanted.url, wanted.path, size, token)
+    assert wanted.size is not None
+    with _Appearing(wanted.path) as number:
+        for start, end in _pieces(0, wanted.size):
+            # A byte more than the last: an object that has grown tells so.
+            more = int(end == wanted.size)
+            data = others.read(file_system, wanted.url, start, end + more, wanted.token, limit)
+            if len(data) != end - start:
+                raise _other_size(wanted, start + len(data))
+            _write(number, data, start)
+
+
+def _other_piece(file_system: Any, wanted: Wanted, number: int, piece: tuple[int, int], limit: Limit) -> None:
+    start, end = piece
+    data = others.read(file_system, wanted.url, start, end, wanted.token, limit)
+    if len(data) != end - start:
+        raise _other_size(wanted, start + len(data))
+    _write(number, data, start)

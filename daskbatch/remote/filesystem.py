@@ -7,15 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from daskbatch.errors import UsageError
+from daskbatch.remote.credentials import places_of
+from daskbatch.remote.errors import CredentialsRefused
 from daskbatch.remote.options import StorageOptions
-from daskbatch.remote.urls import protocol_of, shown
+from daskbatch.remote.urls import protocol_of, shown, split
 
-__all__ = ["MAX_CONNECTIONS", "filesystem", "is_s3", "token_of"]
+__all__ = ["MAX_CONNECTIONS", "filesystem", "is_azure", "is_memory", "is_s3", "token_of"]
 
 MAX_CONNECTIONS = 128
 """Connections of one process to one store: eight slots of 16 gets."""
 
 _PACKAGES = {"s3": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
+_AZURE = ("abfs", "abfss", "az")
 _CONNECT_TIMEOUT = 10.0
 """Seconds."""
 _READ_TIMEOUT = 60.0
@@ -32,30 +35,57 @@ def filesystem(url: str, options: StorageOptions = ()) -> Any:
     ------
     UsageError
         Where no package for the protocol is installed, or it is not known.
+    CredentialsRefused
+        Where an Azure account is not told, or another one than that of the credentials.
     """
     import fsspec
 
     protocol = protocol_of(url)
+    given = dict(options)
+    if protocol in _AZURE:
+        protocol, given = "abfs", {**_account(url), **given}
     try:
-        return fsspec.filesystem(protocol, **_arguments(protocol, dict(options)))
+        made = fsspec.filesystem(protocol, **_arguments(protocol, dict(given)))
     except ImportError as error:
         package = _PACKAGES.get(protocol, f"the package for {protocol}://")
         raise UsageError(
             f"{shown(url)}: {package} cannot be imported on this host ({error}). Next: pip install {package}"
         ) from error
     except ValueError as error:
+        if protocol == "abfs":
+            raise CredentialsRefused(
+                f"{shown(url)}: no Azure storage account is told ({error}). Next: give storage_options account_name, or"
+                f" the account and its credentials by {places_of('abfs')} of this host."
+            ) from error
         if "rotocol" not in str(error):
             raise
         raise UsageError(
             f"{shown(url)}: {protocol}:// is not known. Allowed are s3://, abfs://, gs://, file:// and what fsspec"
             " knows."
         ) from error
+    if protocol == "abfs":
+        _refuse_other_account(url, made, str(given.get("account_name", "")))
+    return made
 
 
 def is_s3(file_system: Any) -> bool:
     """Whether requests go to an S3 server."""
+    return _speaks(file_system, "s3")
+
+
+def is_azure(file_system: Any) -> bool:
+    """Whether it is adlfs's, of Azure Blob storage."""
+    return _speaks(file_system, "abfs")
+
+
+def is_memory(file_system: Any) -> bool:
+    """Whether its objects are this process's own."""
+    return _speaks(file_system, "memory")
+
+
+def _speaks(file_system: Any, protocol: str) -> bool:
     protocols = file_system.protocol
-    return "s3" in ((protocols,) if isinstance(protocols, str) else protocols)
+    return protocol in ((protocols,) if isinstance(protocols, str) else protocols)
 
 
 def token_of(info: dict[str, Any]) -> str:
@@ -65,6 +95,26 @@ def token_of(info: dict[str, Any]) -> str:
             # One filesystem tells the same time as a number in its listing and as a date elsewhere.
             return str(value.timestamp() if isinstance(value, datetime) else value).strip('"')
     return ""
+
+
+def _account(url: str) -> dict[str, Any]:
+    """What ``abfs://container@account.dfs.core.windows.net/name`` says of the account."""
+    host = split(url)[0].partition("@")[2]
+    if not host:
+        return {}
+    name, dot, rest = host.partition(".")
+    host = f"{name}.blob.{rest.removeprefix('dfs.').removeprefix('blob.')}" if dot else ""
+    return {"account_name": name, **({} if host in ("", f"{name}.blob.core.windows.net") else {"account_host": host})}
+
+
+def _refuse_other_account(url: str, file_system: Any, asked: str) -> None:
+    """A connection string in the environment wins over options and URL: it may be of another account."""
+    used = str(file_system.service_client.account_name or "")
+    if asked and used and asked != used:
+        raise CredentialsRefused(
+            f"{shown(url)}: the account {asked!r} is asked for, but AZURE_STORAGE_CONNECTION_STRING is of {used!r}."
+            " Next: leave one of them out."
+        )
 
 
 def _arguments(protocol: str, given: dict[str, Any]) -> dict[str, Any]:

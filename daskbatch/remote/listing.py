@@ -6,7 +6,6 @@ The rules are those of ``store/listing.py``: a tree gives the same order on a di
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import glob
 import hashlib
 from collections.abc import Iterator
@@ -14,15 +13,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from daskbatch.errors import InputError
+from daskbatch.remote import others
 from daskbatch.remote.errors import ObjectMissing, StorageError
-from daskbatch.remote.filesystem import filesystem, is_s3, token_of
+from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.options import StorageOptions
-from daskbatch.remote.requests import plain_etag, request, run
-from daskbatch.remote.retrying import USUAL, Limit, retried_sync
+from daskbatch.remote.requests import plain_etag, request, result_of, run
+from daskbatch.remote.retrying import AT_START, USUAL, Limit
 from daskbatch.remote.urls import shown, split
 from daskbatch.store.listing import Pattern
 
-__all__ = ["Listed", "list_objects"]
+__all__ = ["Listed", "keys_below", "list_objects", "look"]
 
 PAGE = 1000
 """Keys of one answer: the most that S3 gives."""
@@ -72,6 +72,29 @@ def list_objects(
             yield found
         if empty:
             raise InputError(_nothing(given))
+
+
+def look(url: str, options: StorageOptions = (), limit: Limit = USUAL) -> Listed | None:
+    """The object of exactly this name, with its size and token; None where there is none.
+
+    Raises
+    ------
+    StorageError
+        What else is wrong, such as that there is no such bucket.
+    """
+    return _object(filesystem(url, options), url, limit)
+
+
+def keys_below(root: str, options: StorageOptions = (), limit: Limit = USUAL, page: int = PAGE) -> Iterator[Listed]:
+    """Every object below a folder, none left out, in the byte order of their keys; none where there is no folder.
+
+    Raises
+    ------
+    StorageError
+    """
+    file_system = filesystem(root, options)
+    keys = _s3_keys if is_s3(file_system) else _other_keys
+    yield from keys(file_system, root.rstrip("/") + "/", "", _Rules(None), limit, page)
 
 
 def _nothing(given: str) -> str:
@@ -199,8 +222,7 @@ def _object(file_system: Any, url: str, limit: Limit) -> Listed | None:
     try:
         if is_s3(file_system):
             return _first(file_system, url, limit)
-        info = retried_sync(lambda: file_system.info(url), url, "asking for it", limit)
-        return Listed(url, int(info["size"] or 0), token_of(info), False) if info["type"] == "file" else None
+        return Listed(url, *others.look(file_system, url, limit), False)
     except ObjectMissing:
         return None
 
@@ -209,7 +231,7 @@ def _is_folder(file_system: Any, url: str, limit: Limit) -> bool:
     """Whether a name that looks like a glob is that of a folder."""
     if is_s3(file_system):
         return _first(file_system, url.rstrip("/") + "/", limit, exact=False) is not None
-    return bool(retried_sync(lambda: file_system.isdir(url), url, "asking for it", limit))
+    return others.is_folder(file_system, url, limit)
 
 
 def _first(file_system: Any, url: str, limit: Limit, exact: bool = True) -> Listed | None:
@@ -230,6 +252,8 @@ def _s3_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limi
     """All keys below, the next page asked for while this one is worked on."""
     prefix = split(root)[1]
     place = root[: len(root) - len(prefix)]
+    # A store that has answered is not a wrong endpoint: it may be gone for as long as in the middle of a run.
+    later = USUAL if limit is AT_START else limit
 
     def ask(**where: str) -> Any:
         work = request(
@@ -240,7 +264,8 @@ def _s3_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limi
     asked = ask()
     try:
         while asked is not None:
-            answer = asked.result()
+            answer = result_of(asked)
+            limit = later
             more, token = answer.get("IsTruncated"), answer.get("NextContinuationToken")
             asked = ask(ContinuationToken=token) if more else None
             for entry in answer.get("Contents", ()):
@@ -256,17 +281,11 @@ def _s3_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limi
 
 def _other_keys(file_system: Any, root: str, start: str, rules: _Rules, limit: Limit, page: int) -> Iterator[Listed]:
     """The same by folders, for filesystems that list a folder at a time: one folder's names are in memory."""
-    with contextlib.suppress(ObjectMissing):
-        entries = retried_sync(lambda: file_system.ls(root.rstrip("/"), detail=True), root, "listing", limit)
-        named = []
-        for entry in entries:
-            name = entry["name"].rstrip("/").rpartition("/")[2]
-            if name:
-                named.append((name + "/" if entry["type"] == "directory" else name, entry))
-        for name, entry in sorted(named, key=lambda pair: pair[0].encode("utf-8", "surrogateescape")):
-            if not name.startswith(start):
-                continue
-            if not name.endswith("/"):
-                yield Listed(root + name, int(entry["size"] or 0), token_of(entry), False)
-            else:
-                yield from _other_keys(file_system, root + name, "", rules, limit, page)
+    found = others.children(file_system, root, limit)
+    for name, size, token in sorted(found, key=lambda one: one[0].encode("utf-8", "surrogateescape")):
+        if not name.startswith(start):
+            continue
+        if not name.endswith("/"):
+            yield Listed(root + name, size, token, False)
+        else:
+            yield from _other_keys(file_system, root + name, "", rules, limit, page)

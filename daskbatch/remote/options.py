@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.remote.credentials import places_of
 from daskbatch.remote.urls import check_no_secret
 
 __all__ = ["StorageOptions", "checked", "from_json"]
@@ -53,15 +54,19 @@ def checked(options: Mapping[str, Any] | Iterable[tuple[str, Any]] | None, proto
     protocol = _ALIASES.get(protocol, protocol)
     allowed = _OF_S3 if protocol == "s3" else _OF_OTHERS.get(protocol, {"anon": bool, "endpoint_url": str})
     for name in given:
-        _refuse_secret(name)
+        _refuse_secret(name, protocol)
         if name in _NESTED and protocol == "s3":
             raise UsageError(
                 f"storage_options: {name} may hold secrets and is not taken. Next: give {_NESTED[name]} itself."
             )
         if name not in allowed:
             known = ", ".join(sorted(allowed)) or "none"
+            emulator = ""
+            if protocol == "abfs" and name == "endpoint_url":
+                emulator = " AZURE_STORAGE_CONNECTION_STRING in the environment names the endpoint of an emulator."
             raise UsageError(
-                f"storage_options: {protocol} has no option {name!r}.{nearest(name, allowed)} Allowed are: {known}."
+                f"storage_options: {protocol} has no option {name!r}.{nearest(name, allowed)} Allowed are:"
+                f" {known}.{emulator}"
             )
     return tuple(sorted((name, _value(name, value, allowed[name])) for name, value in given.items()))
 
@@ -71,13 +76,13 @@ def from_json(text: str) -> StorageOptions:
     return tuple((name, value) for name, value in json.loads(text))
 
 
-def _refuse_secret(name: str) -> None:
+def _refuse_secret(name: str, protocol: str) -> None:
     plain = name.lower().replace("-", "_")
     if plain in _SECRETS or any(word in plain for word in ("secret", "password", "token")):
+        more = "; to choose between several, give profile, or a datastore that names one" if protocol == "s3" else ""
         raise UsageError(
-            f"storage_options: {name} is a secret, and would be written to the run's files. Credentials come from the"
-            " environment (AWS_ACCESS_KEY_ID and the like), a profile or an instance role, on each worker. Next: leave"
-            f" {name} out; to choose between several, give profile, or a datastore that names one."
+            f"storage_options: {name} is a secret, and would be written to the run's files. Credentials come"
+            f" from {places_of(protocol or 's3')}, on each worker. Next: leave {name} out{more}."
         )
 
 

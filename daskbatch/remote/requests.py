@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from daskbatch.remote.retrying import USUAL, Limit, retried
 from daskbatch.remote.urls import split
 
-__all__ = ["Calls", "each", "once", "plain_etag", "request", "run"]
+__all__ = ["Calls", "each", "once", "plain_etag", "request", "result_of", "run"]
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -89,6 +89,13 @@ def plain_etag(answer: Any) -> str:
     return str(answer.get("ETag", "")).strip('"')
 
 
+def result_of(future: Future[T]) -> T:
+    """Wait for work on the client's loop; `Calls.end` cancels it."""
+    calls = _CALLS.get()
+    with contextlib.nullcontext() if calls is None else calls.waiting(future):
+        return future.result()
+
+
 def run(file_system: Any, work: Coroutine[Any, Any, T]) -> T:
     """Run `work` on the client's loop and wait for it.
 
@@ -106,10 +113,8 @@ def run(file_system: Any, work: Coroutine[Any, Any, T]) -> T:
             ended.set()  # a future counts as done as soon as it is cancelled, its work does not
 
     future = asyncio.run_coroutine_threadsafe(watched(), file_system.loop)
-    calls = _CALLS.get()
     try:
-        with contextlib.nullcontext() if calls is None else calls.waiting(future):
-            return future.result()
+        return result_of(future)
     except BaseException:
         if future.cancel() or not ended.is_set():
             ended.wait(_WIND_UP)

@@ -172,7 +172,7 @@ class Console:
 
 def progress_text(event: Progress, rate: float) -> str:
     """One line; what matters most comes first, as a narrow terminal cuts the end."""
-    about = "" if event.total_is_exact else "about "
+    about = "at least " if event.total_is_least else "" if event.total_is_exact else "about "
     parts = [f"{event.mini_batches_done:,} of {about}{quantity(event.mini_batches_total, 'mini-batch')}"]
     if event.remaining is not None:
         parts.append(f"{duration(event.remaining)} left")

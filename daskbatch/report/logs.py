@@ -73,6 +73,10 @@ class LogFiles:
         self._error_bytes: dict[Path, int] = {}
         self._given_up = False
 
+    def write_to(self, output: str) -> None:
+        """Write to another folder: what mirrors an output on a store."""
+        self._logs = Path(output, "logs")
+
     def __call__(self, event: Event) -> None:
         """Write what `event` adds."""
         if self._given_up:
@@ -144,7 +148,7 @@ class LogFiles:
 
     def _tell_progress(self, event: Progress) -> None:
         self._last_line = event.time
-        about = "" if event.total_is_exact else "about "
+        about = "at least " if event.total_is_least else "" if event.total_is_exact else "about "
         left = "unknown" if event.remaining is None else duration(event.remaining)
         self._tell(
             event.time,

@@ -45,6 +45,10 @@ class ResourceLog:
         self._pids: dict[str, int] = {}
         self._last = float("-inf")
 
+    def write_to(self, output: str) -> None:
+        """Write to another folder: what mirrors an output on a store."""
+        self._folder = Path(output, "logs", "perf")
+
     def __call__(self, event: Event) -> None:
         """Take a sample when it is time. A node that does not tell is left in peace."""
         if isinstance(event, RunStarted):

@@ -33,6 +33,10 @@ class SummaryFiles:
         self._output = Path(output)
         self._failed_items: TextIO | None = None
 
+    def write_to(self, output: str) -> None:
+        """Write to another folder: what mirrors an output on a store."""
+        self._output = Path(output)
+
     def __call__(self, event: Event) -> None:
         """Write what `event` adds."""
         if isinstance(event, MiniBatchFailed):

@@ -73,7 +73,7 @@ def indented(text: str) -> str:
 def planned_text(event: Planned) -> str:
     """What was chosen for the input, and the schema of a table."""
     if event.mini_batches is None:
-        cut = f"about {quantity(event.estimate, 'mini-batch')}"
+        cut = f"{'at least' if event.at_least else 'about'} {quantity(event.estimate, 'mini-batch')}"
     else:
         cut = quantity(event.mini_batches, "mini-batch")
     lines = [f"Input: {event.description}", f"  {cut}"]
@@ -191,6 +191,13 @@ def _places(summary: Mapping[str, Any], output: str) -> list[str]:
         )
         lines.append(f"{name}: {os.path.join(output, result['name'])}{rows}")
     for name, path in (("Failed items", "failed_items.jsonl"), ("Logs", "logs")):
-        if os.path.exists(os.path.join(output, path)):
+        if _is_there(output, path, summary):
             lines.append(f"{name}: {os.path.join(output, path)}")
     return lines
+
+
+def _is_there(output: str, path: str, summary: Mapping[str, Any]) -> bool:
+    if "://" not in output:
+        return os.path.exists(os.path.join(output, path))
+    counts = (summary.get(noun) or {} for noun in ("mini_batches", "items"))
+    return path == "logs" or any(count.get("failed") for count in counts)

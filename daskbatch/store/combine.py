@@ -12,21 +12,22 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskbatch.failpoints import failpoint
 from daskbatch.store import combine_csv
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.payloads import Payloads
 from daskbatch.store.refusal import naming
-from daskbatch.store.segments import sync_folder, write_all
+from daskbatch.store.segments import Segments, sync_folder, write_all
 from daskbatch.types import UNKNOWN_ITEMS, Chunk
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Combined", "Sink", "combine", "write_processed_csv"]
+__all__ = ["Combined", "Sink", "combine", "write_processed_csv", "write_result"]
 
 _REPORT_ROWS = 65536
 _HASH_APART = 65536  # bytes; less is hashed sooner than handed over
@@ -35,19 +36,28 @@ _HASH_APART = 65536  # bytes; less is hashed sooner than handed over
 class Combined(NamedTuple):
     """A published file."""
 
-    path: Path
+    name: str
+    """Without its folder."""
     rows: int
     """Rows, or lines of text; a header is not counted."""
     bytes: int
-    sha256: str
-    """Of the whole file, in hexadecimal."""
+    sha256: str | None
+    """Of the whole file, in hexadecimal; None where it went through no process of ours."""
+    etag: str | None = None
+    """Of the object, on a store."""
 
 
 class Sink(io.RawIOBase):
-    """A file being written: counts and hashes what passes. The hash has a thread of its own."""
+    """A file being written: counts and hashes what passes. The hash has a thread of its own.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    Parameters
+    ----------
+    write
+        Takes all bytes that it is given.
+    """
+
+    def __init__(self, write: Callable[[memoryview], object]) -> None:
+        self._write = write
         self._hash = hashlib.sha256()
         self._thread = ThreadPoolExecutor(1, "daskbatch-hash")
         self._hashed: Future[None] | None = None
@@ -67,7 +77,7 @@ class Sink(io.RawIOBase):
             self._hash.update(view)
         else:
             self._hashed = self._thread.submit(self._hash.update, view)
-        write_all(self._fd, view)
+        self._write(view)
         self.bytes += len(view)
         return len(view)
 
@@ -78,14 +88,15 @@ class Sink(io.RawIOBase):
 
 
 def combine(
-    folder: Path, chunks: Sequence[Chunk], target: Path, confirm: Callable[[], None] = lambda: None
+    segments: Segments, folder: Path, chunks: Sequence[Chunk], target: Path, confirm: Callable[[], None] = lambda: None
 ) -> Combined:
     """Write the payloads of committed chunks into one file and publish it in one step.
 
     Parameters
     ----------
+    segments
     folder
-        The segments.
+        For the file while it is written, on the filesystem of `target`.
     chunks
         Every chunk that counts, in any order. No mini-batch is in two of them.
     target
@@ -102,19 +113,30 @@ def combine(
     OSError
         The disk is full, for one. Then nothing has changed.
     """
-    payloads = Payloads(folder, chunks)
+    payloads = Payloads(segments, chunks)
     with _publishing(folder, target, confirm) as sink:
-        suffix = suffix_of(target.name)
-        if suffix == ".parquet":
-            from daskbatch.store import combine_parquet
+        write_result(payloads, target.name, sink)
+    return Combined(target.name, payloads.rows, sink.bytes, sink.finish())
 
-            combine_parquet.write(payloads, sink)
-        elif suffix == ".csv":
-            combine_csv.write(payloads, sink)
-        else:
-            for block in payloads.blocks():
-                sink.write(block)
-    return Combined(target, payloads.rows, sink.bytes, sink.finish())
+
+def write_result(payloads: Payloads, name: str, sink: Any) -> None:
+    """Write all payloads as a file of that name, whose suffix chooses the format.
+
+    Parameters
+    ----------
+    sink
+        Has ``write``, and for Parquet all that Arrow asks a file for.
+    """
+    suffix = suffix_of(name)
+    if suffix == ".parquet":
+        from daskbatch.store import combine_parquet
+
+        combine_parquet.write(payloads, sink)
+    elif suffix == ".csv":
+        combine_csv.write(payloads, sink)
+    else:
+        for block in payloads.blocks():
+            sink.write(block)
 
 
 @contextlib.contextmanager
@@ -125,7 +147,7 @@ def _publishing(folder: Path, target: Path, confirm: Callable[[], None] = lambda
     """
     temporary = folder / f"{secrets.token_hex(4)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    sink = Sink(fd)
+    sink = Sink(partial(write_all, fd))
     try:
         try:
             with naming(target):
@@ -146,7 +168,7 @@ def _publishing(folder: Path, target: Path, confirm: Callable[[], None] = lambda
     sync_folder(target.parent)
 
 
-def write_processed_csv(folder: Path, chunks: Sequence[Chunk], path: Path) -> None:
+def write_processed_csv(segments: Segments, folder: Path, chunks: Sequence[Chunk], path: Path) -> None:
     """List the mini-batches that succeeded, in the input's order.
 
     Columns: mini_batch, items (blank where unknown), returned, rows, seconds. Ranges of a text that no
@@ -156,7 +178,7 @@ def write_processed_csv(folder: Path, chunks: Sequence[Chunk], path: Path) -> No
     import pyarrow.compute as pc
     import pyarrow.csv as pcsv
 
-    payloads = Payloads(folder, chunks, facts=True)
+    payloads = Payloads(segments, chunks, facts=True)
     records = payloads.records[payloads.records["items"] > 0]
     with _publishing(folder, path) as sink:
         sink.write(b"mini_batch,items,returned,rows,seconds\n")

@@ -10,7 +10,7 @@ from typing import Protocol
 from daskbatch.store.formats import encode, quote_row
 from daskbatch.store.payloads import Payloads
 
-__all__ = ["split_fields", "write"]
+__all__ = ["split_fields", "uniform_header", "write"]
 
 _FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^,\n]*)[,\n]')
 
@@ -19,13 +19,18 @@ class _Sink(Protocol):
     def write(self, data: bytes | memoryview) -> int: ...
 
 
+def uniform_header(payloads: Payloads) -> bytes | None:
+    """The header, where all payloads can follow it as they are; else None."""
+    names, union = _columns(payloads)
+    return _header(union) if all(columns == union for columns in names.values()) else None
+
+
 def write(payloads: Payloads, sink: _Sink) -> None:
     """Write the header, then every payload; those whose columns differ from the header's are rewritten."""
-    names = {number: _names(payloads.signatures[number]) for number, _ in payloads.first_uses()}
-    union = list(dict.fromkeys(name for columns in names.values() for name in columns))
+    names, union = _columns(payloads)
     if not union:
         return
-    sink.write(encode(quote_row(union, ",") + "\n"))
+    sink.write(_header(union))
     places = {number: _places(columns, union) for number, columns in names.items() if columns != union}
     if not places:
         for block in payloads.blocks():
@@ -42,6 +47,16 @@ def write(payloads: Payloads, sink: _Sink) -> None:
             if length:
                 parts.append(_moved(bytes(data), *places[signature]) if signature in places else data)
         sink.write(b"".join(parts))
+
+
+def _columns(payloads: Payloads) -> tuple[dict[int, list[str]], list[str]]:
+    """The columns of each signature, and all of them in order of first appearance."""
+    names = {number: _names(payloads.signatures[number]) for number, _ in payloads.first_uses()}
+    return names, list(dict.fromkeys(name for columns in names.values() for name in columns))
+
+
+def _header(union: Sequence[str]) -> bytes:
+    return encode(quote_row(union, ",") + "\n") if union else b""
 
 
 def _names(signature: str) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from daskbatch.errors import InputError
 from daskbatch.store.inputs_csv import names_differ
 from daskbatch.store.inputs_types import name_of
-from daskbatch.types import MiniBatchSize
+from daskbatch.store.selection import is_of, refuse_missing_columns
+from daskbatch.types import MiniBatchSize, TableFormat
 
 __all__ = ["Cut", "Group", "ParquetSchema", "count_cuts", "cut_row_groups"]
 
@@ -59,9 +60,17 @@ class ParquetSchema:
 
     pandas has no integers with gaps: a column of integers in which any row group counts a null is
     float64 in every mini-batch, or string where float64 would not keep its values. Booleans become nullable.
+
+    Parameters
+    ----------
+    table
+        Its ``selection``: the columns that count, in their order. A row is as long as these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, table: TableFormat) -> None:
+        self._selection = table.selection
+        self._counts = is_of(table)
+        self.names: tuple[str, ...] = ()
         self._fields: dict[str, Any] = {}
         self._schema: Any = None
         self._row_bytes = 0.0
@@ -84,22 +93,39 @@ class ParquetSchema:
         InputError
             Where its columns or their types do not go with those of the files before.
         """
-        schema = metadata.schema.to_arrow_schema().remove_metadata()
+        schema = self._selected(metadata.schema.to_arrow_schema().remove_metadata(), path)
         if self._schema is None:
             self._schema, self.first = schema, path
             self._fields = {field.name: field for field in schema}
         elif not schema.equals(self._schema):
             self._unify(schema, path)
         if not self._row_bytes and metadata.num_rows:
-            self._row_bytes = _arrow_row_bytes(path if source is None else source())
+            self._row_bytes = _arrow_row_bytes(path if source is None else source(), self._selection)
         self._look_for_gaps(metadata)
         groups = []
         for place in range(metadata.num_row_groups):
             group = metadata.row_group(place)
             # The footer knows only encoded sizes: a dictionary of ten words takes a hundredth of the strings it
             # stands for. The first rows of the input say what a row takes as Arrow; encoded bytes are a floor.
-            groups.append((group.num_rows, max(group.total_byte_size, int(group.num_rows * self._row_bytes))))
+            groups.append((group.num_rows, max(self._encoded(group), int(group.num_rows * self._row_bytes))))
         return groups
+
+    def _selected(self, schema: Any, path: str) -> Any:
+        """The columns that count."""
+        import pyarrow as pa
+
+        self.names = self.names or tuple(schema.names)
+        if not self._selection:
+            return schema
+        refuse_missing_columns(self._selection, schema.names, path, self.first)
+        return pa.schema([schema.field(name) for name in self._selection])
+
+    def _encoded(self, group: Any) -> int:
+        """Bytes of the columns that count, unzipped."""
+        if not self._selection:
+            return int(group.total_byte_size)
+        chunks = [group.column(place) for place in range(group.num_columns)]
+        return sum(int(chunk.total_uncompressed_size) for chunk in chunks if self._counts(chunk.path_in_schema))
 
     def columns(self) -> tuple[tuple[str, str], ...]:
         """(name, type name) in the first file's order."""
@@ -163,11 +189,11 @@ class ParquetSchema:
                     self._large.add(name)
 
 
-def _arrow_row_bytes(source: Any) -> float:
+def _arrow_row_bytes(source: Any, columns: tuple[str, ...]) -> float:
     """Bytes that a row of this file takes in memory, from its first rows."""
     import pyarrow.parquet as pq
 
     # A buffer: of a large row group the first pages are enough.
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER) as file:
-        rows = next(file.iter_batches(batch_size=4096, use_threads=False), None)
+        rows = next(file.iter_batches(batch_size=4096, columns=list(columns) or None, use_threads=False), None)
     return rows.nbytes / rows.num_rows if rows is not None and rows.num_rows else 0.0

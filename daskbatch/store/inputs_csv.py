@@ -16,7 +16,15 @@ from daskbatch.store.inputs_times import read_times
 from daskbatch.store.inputs_types import arrow_type, column_names, dtype_hint, formats_of
 from daskbatch.types import TableFormat
 
-__all__ = ["MISSING", "CsvParser", "decoded", "misfit", "multi_line_message", "refuse_missing"]
+__all__ = [
+    "MISSING",
+    "CsvParser",
+    "decoded",
+    "misfit",
+    "multi_line_message",
+    "refuse_missing",
+    "refuse_other_names",
+]
 
 MISSING = ("", "#N/A", "#NA", "N/A", "NA", "NaN", "NULL", "None", "n/a", "nan", "null", "<NA>", "-nan", "-NaN")
 """What means "missing" in a column of numbers or times. In a column of strings only the empty field does."""
@@ -83,6 +91,7 @@ class CsvParser:
         self._table = table
         self._csv = arrow_csv
         self._names = tuple(name for name, _ in table.columns)
+        self._all_names = tuple(map(str, range(table.fields))) or self._names
         self._formatted = {name: found for name, kind in table.columns if (found := formats_of(kind))}
         self._types = {name: arrow_type("string" if name in self._formatted else kind) for name, kind in table.columns}
         self._strings = [name for name, kind in table.columns if kind in ("string", "large_string")]
@@ -105,11 +114,10 @@ class CsvParser:
             Where they are not the schema's.
         """
         if not self._table.header:
-            return self._names
+            return self._all_names
         text = decoded(header, self._table, path, stream_is_utf8).decode("utf-8", "replace")
         names = header_names(text, self._table.separator)
-        if set(names) != set(self._names):
-            raise SchemaError(names_differ(names, path, self._names, self._table.schema_from))
+        refuse_other_names(names, path, self._table)
         return names
 
     def parse(self, data: bytes, begin: int, names: tuple[str, ...], path: str, stream_is_utf8: bool) -> Any:
@@ -210,6 +218,19 @@ def _is_small_number(value: str) -> bool:
     except ValueError:
         return False
     return abs(number) < 2**53
+
+
+def refuse_other_names(names: tuple[str, ...], path: str, table: TableFormat) -> None:
+    """Raise where a file has not the columns of the input's schema; others too, unless only some are read.
+
+    Raises
+    ------
+    SchemaError
+    """
+    wanted = tuple(name for name, _ in table.columns)
+    seen = tuple(name for name in names if name in wanted) if table.selection else names
+    if set(seen) != set(wanted):
+        raise SchemaError(names_differ(seen, path, wanted, table.schema_from))
 
 
 def header_names(text: str, separator: str) -> tuple[str, ...]:

@@ -33,7 +33,8 @@ class JsonParser:
         self._json = arrow_json
         self._types = {name: arrow_type(kind) for name, kind in table.columns}
         self._schema = pa.schema(list(self._types.items()))
-        self._parse = arrow_json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="error")
+        others = "ignore" if table.selection else "error"
+        self._parse = arrow_json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior=others)
 
     def names(self, header: bytes, path: str, stream_is_utf8: bool) -> tuple[str, ...]:
         """Keys stand in each line; there is nothing to learn from a header."""
@@ -80,7 +81,7 @@ class JsonParser:
         if not isinstance(record, dict):
             raise SchemaError(f"{path}: the line at byte {place} must be a JSON object, got {line[:100]!r}.")
         for name in record:
-            if name not in self._types:
+            if name not in self._types and not self._table.selection:
                 raise SchemaError(
                     f"{path}: the line at byte {place} has the key {name!r}, which the sampled lines of"
                     f" {self._table.schema_from} and the other files have not. Next: drop it from the file,"

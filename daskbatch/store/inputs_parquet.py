@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from daskbatch.errors import MiniBatchError, SchemaError
-from daskbatch.store.inputs_csv import misfit, names_differ, refuse_missing
+from daskbatch.errors import MiniBatchError
+from daskbatch.store.inputs_csv import misfit, refuse_missing, refuse_other_names
 from daskbatch.store.inputs_types import arrow_type
 from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
@@ -33,6 +33,7 @@ class ParquetFileReader:
             self._file: Any = pq.ParquetFile(path, pre_buffer=False)
         except pa.ArrowInvalid as error:
             raise MiniBatchError(f"{path} is no Parquet file that can be read: {error}") from error
+        self._selection = list(table.selection) or None
         self._types = {name: arrow_type(kind) for name, kind in table.columns if _is_told(kind)}
         self._batches: Iterator[Any] | None = None
         self._unit, self._position = -1, 0
@@ -48,9 +49,7 @@ class ParquetFileReader:
         import pyarrow as pa
 
         wanted = [name for name, _ in self._table.columns]
-        names = tuple(self._file.schema_arrow.names)
-        if set(names) != set(wanted):
-            raise SchemaError(names_differ(names, self.path, tuple(wanted), self._table.schema_from))
+        refuse_other_names(tuple(self._file.schema_arrow.names), self.path, self._table)
         try:
             rows = self._rows(mini_batch)
         except pa.ArrowException as error:
@@ -65,14 +64,14 @@ class ParquetFileReader:
     def _rows(self, mini_batch: MiniBatch) -> Any:
         unit, start, stop = mini_batch.unit, mini_batch.start, mini_batch.stop
         if stop == OPEN_END:
-            return self._file.read(use_threads=False)
+            return self._file.read(columns=self._selection, use_threads=False)
         groups: list[int] = []
         rows = 0
         while rows < stop and unit + len(groups) < self._file.num_row_groups:
             rows += self._file.metadata.row_group(unit + len(groups)).num_rows
             groups.append(unit + len(groups))
         if start == 0 and rows == stop:
-            return self._file.read_row_groups(groups, use_threads=False)
+            return self._file.read_row_groups(groups, columns=self._selection, use_threads=False)
         return self._slice(unit, start, stop)
 
     def _slice(self, unit: int, start: int, stop: int) -> Any:
@@ -81,7 +80,9 @@ class ParquetFileReader:
 
         if self._batches is None or unit != self._unit or start < self._position:
             size = min(stop - start, _DECODE_ROWS)
-            self._batches = self._file.iter_batches(batch_size=size, row_groups=[unit], use_threads=False)
+            self._batches = self._file.iter_batches(
+                batch_size=size, row_groups=[unit], columns=self._selection, use_threads=False
+            )
             self._unit, self._position, self._left = unit, 0, None
         parts = []
         while self._position < stop:

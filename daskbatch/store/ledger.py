@@ -13,7 +13,9 @@ an engine that wakes after another took over writes beyond that, into the void. 
     {"failed": [3, 17], "error": "RunTimeout", "entry": null}    it has finally failed, or returned too little
     {"void": ["slot-0.seg", 0]}                                  that chunk is damaged: its mini-batches run again
     {"void": null}                                               lines are lost: ends of streams count no more
+    {"listed": [1000, "5f2a"]}                                   so many files, of this digest, were found by then
     {"cleared": true}                                            failures so far are forgotten, to be tried again
+    {"upload": ["s3://b/out/p.csv", "2~x"]}                      this upload of the result is begun, and may be pending
     {"ended": "Failed"}                                          the epoch ended in order; nothing comes after
 
 Each line ends with ``"crc"``: the CRC-32 of the file from its beginning to there, so that neither a changed line nor a
@@ -36,7 +38,7 @@ from daskbatch.failpoints import failpoint
 from daskbatch.store.segments import sync_folder, write_all
 from daskbatch.types import Chunk
 
-__all__ = ["Ledger", "is_sealed", "seal"]
+__all__ = ["Ledger", "is_sealed", "seal", "sealed_header"]
 
 Key = tuple[int, int]
 _SEAL = ',"crc":"%08x"}\n'
@@ -55,6 +57,12 @@ def is_sealed(line: bytes, before: int) -> bool:
     """Whether these are the bytes that `seal` gave."""
     text = line[:-_SEAL_BYTES]
     return line[-_SEAL_BYTES:] == (_SEAL % zlib.crc32(text, before)).encode()
+
+
+def sealed_header(run_id: str, epoch: int, earlier: Sequence[tuple[str, int]], **more: str) -> bytes:
+    """The first line of a ledger, as it is written."""
+    header = {"epoch": epoch, "run": run_id, "earlier": [list(one) for one in earlier], **more}
+    return seal(header, 0)[0]
 
 
 class Ledger:
@@ -84,7 +92,7 @@ class Ledger:
         fd = os.open(path, flags, 0o600)
         ledger = cls(fd, path)
         try:
-            ledger._write([{"epoch": epoch, "run": run_id, "earlier": [list(one) for one in earlier]}])
+            ledger._write_bytes(sealed_header(run_id, epoch, earlier))
             ledger._sync()
             sync_folder(path.parent)
         except BaseException:
@@ -94,7 +102,7 @@ class Ledger:
         return ledger
 
     def commit(self, *chunks: Chunk, streams: Sequence[int] = ()) -> None:
-        """Make chunks count, and with them all lines before. On return this is durable.
+        """Make chunks count, and with them all lines before: on a disk on return, on a store soon, see `settle`.
 
         Parameters
         ----------
@@ -109,7 +117,7 @@ class Ledger:
         failpoint("ledger.append.before")
         self._write(lines)
         failpoint("ledger.append.after")
-        self._sync()
+        self._soon()
 
     def attempt_failed(self, mini_batch: Key, attempt: int, error: str) -> None:
         """Note a failed try.
@@ -133,6 +141,10 @@ class Ledger:
         """
         self._write([{"failed": list(mini_batch), "error": error, "entry": entry and dict(entry)}])
 
+    def listed(self, files: int, digest: str) -> None:
+        """Note how far the input is listed, before results of what was found so far count."""
+        self._write([{"listed": [files, digest]}])
+
     def void(self, chunks: Iterable[Chunk]) -> None:
         """Take back chunks that are damaged, and all ends of streams so far. On return this is durable."""
         self._write([{"void": [chunk.segment, chunk.offset]} for chunk in chunks] or [{"void": None}])
@@ -141,6 +153,11 @@ class Ledger:
     def clear(self) -> None:
         """Forget the failures so far: what failed is to be tried again. On return this is durable."""
         self._write([{"cleared": True}])
+        self._sync()
+
+    def upload(self, url: str, upload_id: str) -> None:
+        """Note an upload before anything of it is sent: who goes on aborts it. On return this is durable."""
+        self._write([{"upload": [url, upload_id]}])
         self._sync()
 
     def end(self, status: str) -> None:
@@ -158,6 +175,9 @@ class Ledger:
         here = os.fstat(self._fd)
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
+    def settle(self) -> None:
+        """Return when all that was committed is durable."""
+
     def close(self) -> None:
         """Make all lines durable and let go of the file. A second call does nothing."""
         if self._fd >= 0:
@@ -172,6 +192,9 @@ class Ledger:
         for line in lines:
             sealed, checksum = seal(line, checksum)
             data += sealed
+        self._write_bytes(data)
+
+    def _write_bytes(self, data: bytes) -> None:
         try:
             write_all(self._fd, data)
         except OSError as error:
@@ -181,8 +204,16 @@ class Ledger:
                 f"the run's ledger {self.path} cannot be written: {error.strerror}. What was committed before is"
                 " safe. Next: make room, then repeat the command: it goes on from there."
             ) from error
+        self._continue(data)
+
+    def _continue(self, data: bytes) -> None:
+        """Count what the file has got."""
         self._size += len(data)
-        self._checksum = checksum
+        self._checksum = zlib.crc32(data, self._checksum)
+
+    def _soon(self) -> None:
+        """Have it durable before long."""
+        self._sync()
 
     def _sync(self) -> None:
         failpoint("ledger.sync.before")

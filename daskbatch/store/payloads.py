@@ -5,17 +5,13 @@ For a million mini-batches this holds 60 MB: the indexes' fields that are needed
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import RunFailed, SegmentDamaged
-from daskbatch.store.segments import open_segment, read_index
+from daskbatch.store.segments import Segments, Span, parse_index
 from daskbatch.types import Chunk
 
 if TYPE_CHECKING:
@@ -26,7 +22,6 @@ __all__ = ["Payloads"]
 
 _BLOCK_BYTES = 2**20
 _PARTS = 4096
-_OPEN_FILES = 64
 
 
 class Payloads:
@@ -34,8 +29,8 @@ class Payloads:
 
     Parameters
     ----------
-    folder
-        The segments.
+    segments
+        Where they are read from.
     chunks
         In any order.
     facts
@@ -46,25 +41,25 @@ class Payloads:
     """One for each mini-batch: file, index, rows, and by `facts` items, returned, seconds or place,
     length, checksum, segment, columns."""
 
-    def __init__(self, folder: Path, chunks: Sequence[Chunk], *, facts: bool = False) -> None:
-        self.folder = folder
-        self.segments: list[str] = []
+    def __init__(self, segments: Segments, chunks: Sequence[Chunk], *, facts: bool = False) -> None:
+        self.source = segments
+        self.segments: list[tuple[str, str]] = []
+        """Name and token of each; `records` name them by number."""
         self.signatures: list[str] = []
         """Every column signature that occurs; `records` name them by number."""
         records = self._gather(chunks, facts)
         self.records = _sorted(records)
         self.rows = int(self.records["rows"].sum(dtype="u8"))
-        self._fds: OrderedDict[int, int] = OrderedDict()
 
     def _gather(self, chunks: Sequence[Chunk], facts: bool) -> npt.NDArray[Any]:
         import numpy as np
 
         records = np.empty(sum(chunk.count for chunk in chunks), _dtype(facts))
-        segments: dict[str, int] = {}
+        segments: dict[tuple[str, str], int] = {}
         signatures: dict[str, int] = {}
         end = 0
-        for chunk in chunks:
-            index, names = read_index(self.folder, chunk)
+        for chunk, data in zip(chunks, self.source.indexes(chunks), strict=True):
+            index, names = parse_index(self.source, chunk, data)
             start, end = end, end + chunk.count
             part = records[start:end]
             for field in records.dtype.names or ():
@@ -72,7 +67,7 @@ class Payloads:
                     part[field] = index[field]
             if facts:
                 continue
-            part["segment"] = segments.setdefault(chunk.segment, len(segments))
+            part["segment"] = segments.setdefault((chunk.segment, chunk.token), len(segments))
             numbers = np.array([signatures.setdefault(name, len(signatures)) for name in names], "u4")
             part["columns"] = numbers[index["columns"]]
             ends = np.cumsum(index["length"])
@@ -95,11 +90,11 @@ class Payloads:
 
     def payload(self, number: int) -> memoryview:
         """Return one payload by itself. For a few of them, such as the first of each signature."""
-        with self._files():
-            record = self.records[number]
-            data = self._read(int(record["segment"]), int(record["place"]), int(record["length"]))
+        record = self.records[number]
+        segment, place, length = int(record["segment"]), int(record["place"]), int(record["length"])
+        ((data, _),) = self.source.read([(self._span(segment, place, length), None)])
         if zlib.crc32(data) != record["checksum"]:
-            raise self._damaged(int(record["segment"]), number)
+            raise self._damaged(segment, number)
         return data
 
     def blocks(self) -> Iterator[memoryview]:
@@ -114,71 +109,52 @@ class Payloads:
         SegmentDamaged
             A payload's checksum differs.
         """
+        for block, numbers in self.source.read(self._spans(_BLOCK_BYTES)):
+            part = self.records[numbers.start : numbers.stop]
+            done = 0
+            for number, size, checksum in zip(numbers, part["length"].tolist(), part["checksum"].tolist(), strict=True):
+                if zlib.crc32(block[done : done + size]) != checksum:
+                    raise self._damaged(int(part["segment"][0]), number)
+                done += size
+            yield block, numbers
+
+    def runs(self) -> Iterator[tuple[Span, range]]:
+        """Yield the places of all payloads in order, those that lie back to back as one, and the numbers of their
+        records. Nothing is read.
+        """
+        return self._spans(None)
+
+    def _spans(self, most: int | None) -> Iterator[tuple[Span, range]]:
+        """Places of some payloads each, `most` bytes or one payload; None: as many as lie back to back."""
         import numpy as np
 
-        with self._files():
-            for start in range(0, len(self.records), _PARTS):
-                part = self.records[start : start + _PARTS]
-                lengths, places = part["length"], part["place"]
-                ends = places + lengths
-                apart = (places[1:] != ends[:-1]) | (part["segment"][1:] != part["segment"][:-1])
-                cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(part)]
-                sizes, sums = lengths.tolist(), part["checksum"].tolist()
-                for first, last in pairwise(cuts):
-                    segment, place = int(part["segment"][first]), int(places[first])
-                    yield from self._run(start, first, last, segment, place, sizes, sums)
+        for start in range(0, len(self.records), _PARTS):
+            part = self.records[start : start + _PARTS]
+            lengths, places = part["length"], part["place"]
+            ends = places + lengths
+            apart = (places[1:] != ends[:-1]) | (part["segment"][1:] != part["segment"][:-1])
+            cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(part)]
+            sizes = lengths.tolist()
+            for first, last in pairwise(cuts):
+                segment, place = int(part["segment"][first]), int(places[first])
+                while first < last:
+                    stop, size = first, 0
+                    while stop < last and (stop == first or most is None or size + sizes[stop] <= most):
+                        size += sizes[stop]
+                        stop += 1
+                    if size:
+                        yield self._span(segment, place, size), range(start + first, start + stop)
+                    place += size
+                    first = stop
 
-    @contextlib.contextmanager
-    def _files(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            while self._fds:
-                os.close(self._fds.popitem()[1])
-
-    def _run(
-        self, base: int, first: int, last: int, segment: int, place: int, sizes: list[int], sums: list[int]
-    ) -> Iterator[tuple[memoryview, range]]:
-        """Read payloads that lie back to back."""
-        while first < last:
-            stop, size = first, 0
-            while stop < last and (stop == first or size + sizes[stop] <= _BLOCK_BYTES):
-                size += sizes[stop]
-                stop += 1
-            if size:
-                block = self._read(segment, place, size)
-                done = 0
-                for number in range(first, stop):
-                    end = done + sizes[number]
-                    if zlib.crc32(block[done:end]) != sums[number]:
-                        raise self._damaged(segment, base + number)
-                    done = end
-                yield block, range(base + first, base + stop)
-            place += size
-            first = stop
-
-    def _read(self, segment: int, place: int, size: int) -> memoryview:
-        fd = self._fds.pop(segment, -1)
-        if fd < 0:
-            if len(self._fds) >= _OPEN_FILES:
-                os.close(self._fds.popitem(last=False)[1])
-            fd = open_segment(self.folder, self.segments[segment])
-        self._fds[segment] = fd
-        parts = []
-        while size > 0:  # Linux gives at most 2 GB at once
-            data = os.pread(fd, size, place)
-            if not data:
-                path = self.folder / self.segments[segment]
-                raise SegmentDamaged(f"{path} is shorter than what was committed: it ends before byte {place + size}")
-            parts.append(data)
-            place += len(data)
-            size -= len(data)
-        return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+    def _span(self, segment: int, place: int, size: int) -> Span:
+        name, token = self.segments[segment]
+        return Span(name, place, place + size, token)
 
     def _damaged(self, segment: int, number: int) -> SegmentDamaged:
-        path = self.folder / self.segments[segment]
+        where = self.source.where(self.segments[segment][0])
         place = int(self.records["place"][number])
-        return SegmentDamaged(f"{path}: the result of mini-batch {self.name(number)} at byte {place} is damaged")
+        return SegmentDamaged(f"{where}: the result of mini-batch {self.name(number)} at byte {place} is damaged")
 
 
 def _dtype(facts: bool) -> np.dtype[Any]:

@@ -18,7 +18,7 @@ from daskbatch.errors import RunFailed
 from daskbatch.store.ledger import is_sealed
 from daskbatch.types import Chunk
 
-__all__ = ["Replay", "has_ended", "is_begun", "replay"]
+__all__ = ["Replay", "has_ended", "header_of", "is_begun", "replay"]
 
 Key = tuple[int, int]
 _LINES = 4096  # parsed at once
@@ -44,20 +44,29 @@ class Replay:
     """Failed tries in total."""
     failed: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The line of each final failure, and of each mini-batch that returned too little: ``error`` and ``entry``."""
+    listed: tuple[int, str] | None = None
+    """How far an input was listed while work was done already: files, and their digest."""
     ended: str | None = None
     """How the latest epoch ended; None: it goes on, or was killed."""
+    uploads: list[tuple[str, str]] = field(default_factory=list)
+    """(URL, upload id) of each upload that was begun, pending or not."""
     damage: list[str] = field(default_factory=list)
     """What could not be read, for people."""
 
 
-def is_begun(path: Path) -> bool:
-    """Whether the ledger at `path` has a header: its engine was not killed before it had written one."""
+def header_of(path: Path) -> dict[str, Any] | None:
+    """The first line of a ledger; None where there is none yet."""
     try:
         with path.open("rb") as file:
             first = file.readline()
     except FileNotFoundError:
-        return False
-    return first.endswith(b"\n") and _header(first) is not None
+        return None
+    return _header(first) if first.endswith(b"\n") else None
+
+
+def is_begun(path: Path) -> bool:
+    """Whether the ledger at `path` has a header: its engine was not killed before it had written one."""
+    return header_of(path) is not None
 
 
 def has_ended(path: Path) -> bool:
@@ -165,8 +174,14 @@ def _take(result: Replay, line: dict[str, Any]) -> None:
         gone = None if line["void"] is None else tuple(line["void"])
         result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) != gone]
         result.streams.clear()  # their last results may have been in it: they are read on after what is left
+    elif "listed" in line:
+        files, digest = line["listed"]
+        result.listed = files, digest
     elif "cleared" in line:
         _clear(result)
+    elif "upload" in line:
+        url, upload_id = line["upload"]
+        result.uploads.append((url, upload_id))
     elif "ended" in line:
         result.ended = line["ended"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from daskbatch.store.inputs_csv import MISSING, decoded, header_names, multi_lin
 from daskbatch.store.inputs_text import Opener, open_file, open_text, record_scanner, text_is_utf8
 from daskbatch.store.inputs_types import USER_TYPES, arrow_type, dtype_hint, formats_of, plain_name
 from daskbatch.store.schema_json import json_schema
+from daskbatch.store.selection import refuse_missing_columns
 from daskbatch.types import TableFormat
 
 __all__ = ["Sample", "apply_dtype", "sample_text", "sampled_places"]
@@ -41,6 +42,8 @@ class Sample:
     """Mean length of a record, in bytes of unzipped text."""
     records: int
     """Records in the samples, at least one of each file that has any."""
+    fields: int = 0
+    """Fields of a record of delimited text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +89,36 @@ def sample_text(paths: Sequence[str], table: TableFormat, opener: Opener = open_
             raise InputError(str(error)) from error
         except OSError as error:
             raise InputError(f"inputs: {path} cannot be read: {error.strerror or error}.") from error
+    names: tuple[str, ...] = ()
     if table.format == "jsonl":
-        columns = json_schema([head.data for head in heads], paths)
+        columns = json_schema([head.data for head in heads], paths, table)
     else:
-        columns = _csv_schema(heads, table)
+        names = _names(heads[0], table)
+        columns = _csv_schema(heads, table, names)
     size, records = sum(len(head.data) for head in heads), sum(head.records for head in heads)
-    return Sample(apply_dtype(columns, table, paths[0]), paths[0], size / max(records, 1), records)
+    typed = apply_dtype(columns, table, paths[0], names)
+    return Sample(typed, paths[0], size / max(records, 1), records, len(names))
 
 
-def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: str) -> tuple[tuple[str, str], ...]:
+def apply_dtype(
+    columns: Iterable[tuple[str, str]], table: TableFormat, path: str, names: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
     """The columns, with the types that the user gave in place of those found.
 
     JSON Lines may name columns that no sampled line has: keys are optional there, and a key that first
     occurs late in the input could not be allowed otherwise.
+
+    Parameters
+    ----------
+    names
+        All columns of `path`, where only some are read; ``dtype`` may name the others.
     """
     types = dict(columns)
     for name, given in table.dtype:
-        if name not in types and table.format != "jsonl":
+        if name not in types and name not in names and table.format != "jsonl":
             raise InputError(
                 f"dtype names the column {name!r}, which {path} has not. Its columns are"
-                f" {', '.join(map(repr, types))}. Next: correct the name."
+                f" {', '.join(map(repr, names or types))}. Next: correct the name."
             )
         kind = plain_name(given)
         try:
@@ -121,7 +134,7 @@ def apply_dtype(columns: Iterable[tuple[str, str]], table: TableFormat, path: st
                 " Next: leave the format out, as dtype='timestamp[us]', for times as ISO 8601 writes them."
             )
         types[name] = kind
-    return tuple(types.items())
+    return tuple((name, types[name]) for name in table.selection or types)
 
 
 def _head(path: str, table: TableFormat, opener: Opener) -> _Head:
@@ -165,15 +178,17 @@ def _checked(data: bytes) -> bytes:
     return data
 
 
-def _csv_schema(heads: Sequence[_Head], table: TableFormat) -> list[tuple[str, str]]:
+def _csv_schema(heads: Sequence[_Head], table: TableFormat, names: tuple[str, ...]) -> list[tuple[str, str]]:
     """The columns of all samples together: a blank in any of them counts."""
     import pyarrow as pa
 
-    names = _names(heads[0], table)
-    for head in heads[1:]:
+    for head in heads:
         others = _names(head, table)
-        if set(others) != set(names):
+        if table.selection:
+            refuse_missing_columns(table.selection, others, head.path, heads[0].path)
+        elif set(others) != set(names):
             raise InputError(names_differ(others, head.path, names, heads[0].path))
+    names = table.selection or names
     samples = [_strings(head, table).select(list(names)) for head in heads if head.records]
     if not samples:
         return [(name, "string") for name in names]

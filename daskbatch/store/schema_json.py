@@ -8,6 +8,8 @@ from typing import Any
 
 from daskbatch.errors import InputError
 from daskbatch.store.inputs_types import arrow_type
+from daskbatch.store.selection import refuse_missing_columns
+from daskbatch.types import TableFormat
 
 __all__ = ["json_schema"]
 
@@ -70,8 +72,11 @@ class _Kind:
         return "float64" if gaps else "int64"
 
 
-def json_schema(samples: Sequence[bytes], paths: Sequence[str]) -> list[tuple[str, str]]:
-    """(column, type) of all keys of all samples, in order of first appearance. Keys are optional."""
+def json_schema(samples: Sequence[bytes], paths: Sequence[str], table: TableFormat) -> list[tuple[str, str]]:
+    """(column, type) of all keys of all samples, in order of first appearance. Keys are optional.
+
+    Where the table has a ``selection``, only of those; they may be keys that ``dtype`` names.
+    """
     columns: dict[str, _Kind] = {}
     records = 0
     for sample, path in zip(samples, paths, strict=True):
@@ -79,6 +84,9 @@ def json_schema(samples: Sequence[bytes], paths: Sequence[str]) -> list[tuple[st
             records += 1
             for key, value in _record(line, path).items():
                 columns.setdefault(key, _Kind()).add(value)
+    if table.selection:
+        refuse_missing_columns(table.selection, columns, paths[0], more=[name for name, _ in table.dtype])
+        columns = {name: columns[name] for name in table.selection if name in columns}
     named = []
     for key, kind in columns.items():
         kind.missing |= kind.seen < records

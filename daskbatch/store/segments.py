@@ -1,4 +1,4 @@
-"""Results on disk: append-only files of one slot's life, committed chunk by chunk.
+"""Results on disk: append-only files of one slot's life, committed chunk by chunk, and how they are read.
 
 A segment is a row of chunks. A chunk is the payloads of some mini-batches back to back, then its
 index: a packed record for each, then a JSON list of the column signatures that they name. Bytes that
@@ -11,11 +11,13 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daskbatch.errors import SegmentDamaged
 from daskbatch.failpoints import failpoint
+from daskbatch.store.open_files import OpenFiles
 from daskbatch.store.refusal import naming
 from daskbatch.types import Chunk, Record
 
@@ -23,7 +25,22 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["RECORD_BYTES", "SegmentWriter", "open_segment", "read_index", "record_dtype", "write_all"]
+__all__ = [
+    "RECORD_BYTES",
+    "Index",
+    "SegmentFolder",
+    "SegmentWriter",
+    "Segments",
+    "Span",
+    "Writer",
+    "parse_index",
+    "read_index",
+    "record_dtype",
+    "sync_folder",
+    "write_all",
+]
+
+T = TypeVar("T")
 
 _RECORD = struct.Struct("<IIIIIIQId")
 RECORD_BYTES = _RECORD.size
@@ -31,6 +48,27 @@ RECORD_BYTES = _RECORD.size
 
 _BUFFER_BYTES = 2**20
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class Index:
+    """The index of a chunk, while its payloads are written."""
+
+    def __init__(self) -> None:
+        self._records: list[bytes] = []
+        self._signatures: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, record: Record, payload: bytes, columns: str) -> None:
+        """Note a mini-batch. Its columns, length and checksum are filled in here."""
+        number = self._signatures.setdefault(columns, len(self._signatures))
+        self._records.append(_RECORD.pack(*record[:5], number, len(payload), zlib.crc32(payload), record[8]))
+
+    def encoded(self) -> bytes:
+        """The bytes that come behind the payloads."""
+        signatures = json.dumps(list(self._signatures), ensure_ascii=True).encode()
+        return b"".join(self._records) + signatures
 
 
 class SegmentWriter:
@@ -66,21 +104,18 @@ class SegmentWriter:
         OSError
             The disk is full, for one. Then `abandon`.
         """
-        number = self._signatures.setdefault(columns, len(self._signatures))
-        size = len(payload)
-        self._records.append(_RECORD.pack(*record[:5], number, size, zlib.crc32(payload), record[8]))
-        if size:
+        self._index.add(record, payload, columns)
+        if payload:
             self._pending.append(payload)
-            self._pending_bytes += size
+            self._pending_bytes += len(payload)
             if self._pending_bytes >= _BUFFER_BYTES:
                 self._flush()
 
     def commit(self) -> Chunk | None:
         """Write the index and make the chunk durable. None if nothing was appended."""
-        if not self._records:
+        if not self._index:
             return None
-        signatures = json.dumps(list(self._signatures), ensure_ascii=True).encode()
-        index = b"".join(self._records) + signatures
+        index = self._index.encoded()
         self._flush()
         start, middle = self._start, self._written
         self._pending.append(index)
@@ -91,7 +126,7 @@ class SegmentWriter:
             failpoint("segment.sync.after")
         if os.fstat(self._fd).st_size != self._written:
             raise SegmentDamaged(f"{self._segment} was written to by someone else")
-        chunk = Chunk(self._segment, start, middle, self._written, len(self._records), zlib.crc32(index))
+        chunk = Chunk(self._segment, start, middle, self._written, len(self._index), zlib.crc32(index))
         self._start = self._written
         self._forget()
         if self._written >= self._roll_bytes:
@@ -113,8 +148,7 @@ class SegmentWriter:
             self._fd = -1
 
     def _forget(self) -> None:
-        self._records: list[bytes] = []
-        self._signatures: dict[str, int] = {}
+        self._index = Index()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 
@@ -169,21 +203,84 @@ def record_dtype() -> np.dtype[Any]:
     return np.dtype(list(zip(Record._fields, kinds, strict=True)))
 
 
-def open_segment(folder: Path, segment: str) -> int:
-    """Return a descriptor to read from. A link is not followed.
-
-    Raises
-    ------
-    SegmentDamaged
-        The file is gone or cannot be opened.
-    """
-    try:
-        return os.open(folder / segment, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise SegmentDamaged(f"{folder / segment} cannot be read: {error.strerror}") from None
+# Reading
 
 
-def read_index(folder: Path, chunk: Chunk) -> tuple[npt.NDArray[np.void], list[str]]:
+class Span(NamedTuple):
+    """A range of committed bytes."""
+
+    segment: str
+    """File name within the segments folder."""
+    start: int
+    """First byte."""
+    end: int
+    """Byte after the last."""
+    token: str = ""
+    """`Chunk.token`."""
+
+
+class Writer(Protocol):
+    """What a slot's results are written with: `SegmentWriter`, or that of a store (`daskbatch.remote.segments`)."""
+
+    def append(self, record: Record, payload: bytes, columns: str) -> None:
+        """Add a mini-batch to the chunk."""
+
+    def commit(self) -> Chunk | None:
+        """Make the chunk durable; None if nothing was appended."""
+
+    def abandon(self) -> None:
+        """Forget what was appended since the last commit."""
+
+    def close(self) -> None:
+        """Let go of all files. What was not committed is forgotten."""
+
+
+class Segments(Protocol):
+    """Where committed bytes are read from: a folder, or a store (`daskbatch.remote.segments`)."""
+
+    def where(self, segment: str) -> str:
+        """A segment's path or URL, for messages."""
+
+    def indexes(self, chunks: Iterable[Chunk]) -> Iterator[bytes | SegmentDamaged]:
+        """Yield the bytes of each chunk's index, in order; in the place of one that is gone or short its error."""
+
+    def read(self, wanted: Iterable[tuple[Span, T]]) -> Iterator[tuple[memoryview, T]]:
+        """Yield the bytes of each span, in order, with what it was given with. They are not checked.
+
+        Raises
+        ------
+        SegmentDamaged
+            A segment is gone or ends before its span does.
+        """
+
+
+class SegmentFolder:
+    """Segments that are files of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def where(self, segment: str) -> str:
+        """Return the path."""
+        return str(self._folder / segment)
+
+    def indexes(self, chunks: Iterable[Chunk]) -> Iterator[bytes | SegmentDamaged]:
+        """See `Segments`."""
+        with OpenFiles(self._folder) as files:
+            for chunk in chunks:
+                try:
+                    yield bytes(files.read(chunk.segment, chunk.index, chunk.end))
+                except SegmentDamaged as error:
+                    yield error
+
+    def read(self, wanted: Iterable[tuple[Span, T]]) -> Iterator[tuple[memoryview, T]]:
+        """See `Segments`."""
+        with OpenFiles(self._folder) as files:
+            for span, what in wanted:
+                yield files.read(span.segment, span.start, span.end), what
+
+
+def read_index(segments: Segments, chunk: Chunk) -> tuple[npt.NDArray[np.void], list[str]]:
     """Return a chunk's records, in the order written, and the signatures that they name.
 
     Raises
@@ -191,18 +288,27 @@ def read_index(folder: Path, chunk: Chunk) -> tuple[npt.NDArray[np.void], list[s
     SegmentDamaged
         The index is not the one that was committed.
     """
+    (data,) = segments.indexes([chunk])
+    return parse_index(segments, chunk, data)
+
+
+def parse_index(
+    segments: Segments, chunk: Chunk, data: bytes | SegmentDamaged
+) -> tuple[npt.NDArray[np.void], list[str]]:
+    """Do the same with what `Segments.indexes` gave.
+
+    Raises
+    ------
+    SegmentDamaged
+    """
     import numpy as np
 
-    fd = open_segment(folder, chunk.segment)
-    try:
-        data = os.pread(fd, chunk.end - chunk.index, chunk.index)
-    finally:
-        os.close(fd)
-    size = chunk.count * RECORD_BYTES
+    if isinstance(data, SegmentDamaged):
+        raise data
     if len(data) != chunk.end - chunk.index or zlib.crc32(data) != chunk.checksum:
         raise SegmentDamaged(
-            f"{folder / chunk.segment}: bytes {chunk.index} to {chunk.end} are not those that were committed"
+            f"{segments.where(chunk.segment)}: bytes {chunk.index} to {chunk.end} are not those that were committed"
         )
     records = np.frombuffer(data, record_dtype(), chunk.count)
-    signatures: list[str] = json.loads(data[size:])
+    signatures: list[str] = json.loads(data[chunk.count * RECORD_BYTES :])
     return records, signatures

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import SegmentDamaged
 from daskbatch.store.payloads import Payloads
 from daskbatch.store.replay import Replay
-from daskbatch.store.segments import read_index
+from daskbatch.store.segments import Segments, parse_index
 from daskbatch.types import OPEN_END, Chunk, MiniBatch
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ class Settled:
 
     Parameters
     ----------
-    folder : Path
-        The segments.
+    segments : Segments
     found : Replay
     """
 
@@ -41,15 +39,15 @@ class Settled:
     failed: dict[Key, dict[str, Any]]
     """Entries of those that finally failed."""
 
-    def __init__(self, folder: Path, found: Replay) -> None:
+    def __init__(self, segments: Segments, found: Replay) -> None:
         try:
             self.damaged, self.chunks = [], found.chunks
-            self.records = Payloads(folder, self.chunks, facts=True).records
+            self.records = Payloads(segments, self.chunks, facts=True).records
         except SegmentDamaged:
-            self.damaged = _without_index(folder, found.chunks)
+            self.damaged = _without_index(segments, found.chunks)
             lost = set(self.damaged)
             self.chunks = [chunk for chunk in found.chunks if chunk not in lost]
-            self.records = Payloads(folder, self.chunks, facts=True).records
+            self.records = Payloads(segments, self.chunks, facts=True).records
         self._tries = found.tries
         # It may be the end of a stream that is damaged: then streams are read on after what is left.
         self._streams = set() if self.damaged else set(found.streams)
@@ -137,25 +135,25 @@ class Settled:
             yield batch._replace(index=top)
 
 
-def damaged_chunks(folder: Path, chunks: Sequence[Chunk]) -> list[Chunk]:
+def damaged_chunks(segments: Segments, chunks: Sequence[Chunk]) -> list[Chunk]:
     """Chunks of which any byte is not the one that was committed. Reads them all."""
-    return [chunk for chunk in chunks if not _is_whole(folder, chunk)]
+    return [chunk for chunk in chunks if not _is_whole(segments, chunk)]
 
 
-def _is_whole(folder: Path, chunk: Chunk) -> bool:
+def _is_whole(segments: Segments, chunk: Chunk) -> bool:
     try:
-        for _ in Payloads(folder, [chunk]).pieces():
+        for _ in Payloads(segments, [chunk]).pieces():
             pass
     except SegmentDamaged:
         return False
     return True
 
 
-def _without_index(folder: Path, chunks: Sequence[Chunk]) -> list[Chunk]:
+def _without_index(segments: Segments, chunks: Sequence[Chunk]) -> list[Chunk]:
     lost = []
-    for chunk in chunks:
+    for chunk, data in zip(chunks, segments.indexes(chunks), strict=True):
         try:
-            read_index(folder, chunk)
+            parse_index(segments, chunk, data)
         except SegmentDamaged:
             lost.append(chunk)
     return lost

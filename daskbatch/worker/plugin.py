@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,12 @@ from daskbatch.errors import DaskbatchError
 from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.spec import Fetched
 from daskbatch.store.refusal import refusal
-from daskbatch.store.segments import SegmentWriter
 from daskbatch.worker import wire
 from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.fetched import ScriptFiles, files_of
 from daskbatch.worker.gpus import visible_gpus
 from daskbatch.worker.models import model_variables
+from daskbatch.worker.places import Places, places_of
 from daskbatch.worker.prefix import filled
 from daskbatch.worker.runner import Launch
 from daskbatch.worker.scratch import Scratch
@@ -51,9 +51,9 @@ class PluginSettings:
     """What a run's runners are like. Travels to every worker."""
 
     output: str
-    """Output folder; readable and writable on every worker."""
+    """Output folder, readable and writable on every worker; or its URL."""
     state: str
-    """The run's state folder."""
+    """The run's state folder, or its URL."""
     setup: Mapping[str, Any]
     """The runner's first message, without what only the node knows."""
     environment: Mapping[str, str]
@@ -65,7 +65,7 @@ class PluginSettings:
     pickled: bytes | None
     """The user's object by cloudpickle; loaded in runners alone."""
     script_output: str
-    """Folder that the script is told to write to."""
+    """Folder for what the script writes, or its URL."""
     python: str | None
     """Interpreter of the runners; None: the worker's own."""
     prefix: tuple[str, ...]
@@ -84,6 +84,10 @@ class PluginSettings:
     """Of stores, what the script is told local paths of."""
     lease: float
     """Seconds without a sign of the engine after which the worker gives up."""
+    output_storage: tuple[tuple[str, str | bool], ...] = ()
+    """How the store of `output` is reached, where it is a URL; credentials are those of the worker."""
+    models: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that note which models the run uses already; for a state on a store."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -112,6 +116,7 @@ class RunPlugin(WorkerPlugin):
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._scratch: Scratch | None = None
         self._files: ScriptFiles | None = None
+        self._places: Places | None = None
         self._renewed = time.monotonic()
         self._overdue = 0
         self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
@@ -129,16 +134,19 @@ class RunPlugin(WorkerPlugin):
         settings = self._settings
         package = None if settings.python is None else _PACKAGE
         self._scratch = scratch = Scratch(map(_process, numbers), settings.pickled, package)
-        self._files = files_of(self.name, settings.fetched, self._variables(), settings.timeouts["read"])
+        where = (settings.output, settings.state, settings.script_output)
+        self._places = places = places_of(*where, settings.output_storage, scratch, settings.models)
+        own = self._variables(places)
+        self._files = files_of(self.name, settings.fetched, own, settings.timeouts["read"])
         gpus = visible_gpus()
         for number in numbers:
-            slot = self._make_slot(number, slots_on_node, scratch, gpus[number % len(gpus)] if gpus else None)
+            slot = self._make_slot(number, slots_on_node, scratch, places, gpus[number % len(gpus)] if gpus else None)
             self._slots.append(slot)
             self._free.put(slot)
 
-    def _make_slot(self, number: int, slots_on_node: int, scratch: Scratch, gpu: str | None) -> Slot:
+    def _make_slot(self, number: int, slots_on_node: int, scratch: Scratch, places: Places, gpu: str | None) -> Slot:
         settings, node, process = self._settings, socket.gethostname(), _process(number)
-        logs = Path(settings.output) / "logs"
+        logs, script_output = places.logs, places.script_output(process)
         paths = {}
         for kind, suffix in (
             ("stdout", "stdout.txt"),
@@ -146,22 +154,22 @@ class RunPlugin(WorkerPlugin):
             ("entry_script_log", "log.txt"),
         ):
             folder = logs / "user" / kind / node
-            folder.mkdir(parents=True, exist_ok=True)
+            places.make(folder)
             paths[kind] = str(folder / f"{process}.{suffix}")
         entry_script = {
             "log_file": paths["entry_script_log"],
             "log_dir": str(logs / "user"),
-            "output_dir": settings.script_output,
+            "output_dir": script_output,
             "working_dir": scratch.working(process),
             "agent_name": f"{node}/{process}",
             "logging_level": settings.logging_level,
         }
-        own = self._variables()
+        own = self._variables(places)
         if self._files is not None:
             own |= self._files.variables()
         environment = {**model_variables(own), **os.environ}
         environment |= step_variables(settings.output, settings.environment)
-        environment |= {"AZUREML_BI_OUTPUT_PATH": settings.script_output, **own}
+        environment |= {"AZUREML_BI_OUTPUT_PATH": script_output, **own}
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = scratch.package_root or str(_PACKAGE.parent)
@@ -186,11 +194,12 @@ class RunPlugin(WorkerPlugin):
             timeouts=settings.timeouts,
             memory_limit=settings.memory_limit or _node_memory() // max(1, slots_on_node),
         )
-        writer = SegmentWriter(Path(settings.state, "segments"), f"{node}-{os.getpid()}-{self.name}-{process}")
-        return Slot(node, process, launch, writer, self._tell, self._ahead(copies) if settings.copies else None)
+        writer = places.writer(f"{node}-{os.getpid()}-{self.name}-{process}")
+        ahead = self._ahead(copies) if settings.copies else None
+        return Slot(node, process, launch, writer, self._tell, ahead, places.files(process))
 
-    def _variables(self) -> dict[str, str]:
-        return {**self._settings.environment, MODELS_USED_VARIABLE: os.path.join(self._settings.state, "models")}
+    def _variables(self, places: Places) -> dict[str, str]:
+        return {**self._settings.environment, MODELS_USED_VARIABLE: places.models}
 
     def _ahead(self, folder: str) -> Ahead:
         """Makes copies of mini-batches for a slot."""
@@ -268,6 +277,8 @@ class RunPlugin(WorkerPlugin):
             if slot is not None:
                 slot.close()
         self._free.put(None)  # tasks that start after the end find that there is no slot
+        if self._places is not None:
+            self._places.close()
         if self._scratch is not None:
             self._scratch.remove()
         if self._files is not None:

@@ -33,6 +33,10 @@ class Scratch:
     """
 
     def __init__(self, processes: Iterable[str], pickled: bytes | None, package: Path | None = None) -> None:
+        self.folders: list[str] = []
+        """Paths of more folders in it."""
+        self.files: dict[str, bytes] = {}
+        """More files in it: path and content."""
         self.path = tempfile.mkdtemp(prefix="daskbatch-")
         os.rmdir(self.path)  # one could be made; until there is a runner, nobody would remove it after a kill
         self._processes = tuple(processes)
@@ -63,6 +67,10 @@ class Scratch:
             os.mkdir(self.path, 0o700)
             for process in self._processes:
                 os.mkdir(self.working(process))
+            for folder in self.folders:
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+            for path, content in self.files.items():
+                Path(path).write_bytes(content)
             if self.package_root is not None and self._package is not None:
                 os.mkdir(self.package_root)
                 os.symlink(self._package, os.path.join(self.package_root, self._package.name))

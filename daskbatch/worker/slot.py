@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from daskbatch.errors import RunFailed
 from daskbatch.failpoints import failpoint
 from daskbatch.remote.errors import StorageError
 from daskbatch.store.refusal import refusal
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import Writer
 from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import wire
 from daskbatch.worker.attempt import failure_of
+from daskbatch.worker.deaths import describe_death, user_stack, was_killed
 from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
 from daskbatch.worker.task_report import TaskReport
 from daskbatch.worker.wire import NotAFrame
 
 if TYPE_CHECKING:
+    from daskbatch.remote.uploads import Uploads
     from daskbatch.worker.ahead import Ahead, Lot
 
-__all__ = ["Slot", "describe_death"]
+__all__ = ["Slot"]
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -41,12 +42,14 @@ class Slot:
         Name of the slot on its node, such as ``"process000"``; it outlives its runners.
     launch : Launch
         How its runners are started.
-    writer : SegmentWriter
+    writer : Writer
         Where its results go.
     tell : callable
         Takes one dict that is for the engine at once.
     ahead : Ahead, optional
         Makes local copies of mini-batches whose input lies in a store.
+    files : Uploads, optional
+        Puts what the script writes itself to a store: it is there before the results count.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class Slot:
         node: str,
         process: str,
         launch: Launch,
-        writer: SegmentWriter,
+        writer: Writer,
         tell: Tell,
         ahead: Ahead | None = None,
+        files: Uploads | None = None,
     ) -> None:
         self.node = node
         self.process = process
@@ -64,6 +68,7 @@ class Slot:
         self._writer = writer
         self._tell = tell
         self._ahead = ahead
+        self._files = files
         self._runner: Runner | None = None
         self._signatures: dict[int, str] = {}
         self._stopping = False
@@ -95,10 +100,11 @@ class Slot:
             # What was half written, or has still to come of this row, must not reach the next one.
             self._writer.abandon()
             self._drop_runner()
-            if not isinstance(error, OSError):
+            if not isinstance(error, (OSError, StorageError, RunFailed)):
                 raise
             report = TaskReport(self.node, self.process)
-            report.refused = refusal(error)  # raised, Dask would log it with a traceback
+            # Raised, Dask would log it with a traceback.
+            report.refused = refusal(error) if isinstance(error, OSError) else str(error)
             return report.as_dict()
 
     def _execute(self, task: int, row: bytes, blob: bytes | memoryview) -> dict[str, Any]:
@@ -124,6 +130,8 @@ class Slot:
             verdict = self._drop_runner()
             author = {"phase": "start"} if runner is None else _author(sent, report, verdict)
             self._account_for({**verdict, **author, "reason": "garbage"}, report)
+        if self._files is not None:
+            self._files.send()
         chunk = self._writer.commit()
         failpoint("report.before")
         return report.as_dict(chunk, time.monotonic() - began)
@@ -229,7 +237,7 @@ class Slot:
             "phase": verdict["phase"],
             "error": error,
             "message": message,
-            "traceback": _user_stack(verdict["stack"], self.launch.package_root),
+            "traceback": user_stack(verdict["stack"], self.launch.package_root),
             "retry": True,
             # Who comes later would have to read past the same place of a stream.
             "rest": verdict["phase"] == "read",
@@ -239,7 +247,7 @@ class Slot:
             # Somebody outside wants the processes gone. Again and again, and it is the script itself.
             report.died = {**failure, "charged": False}
         elif verdict["phase"] == "start":
-            report.init_error = {**failure, "killed": _was_killed(verdict)}
+            report.init_error = {**failure, "killed": was_killed(verdict)}
         else:
             report.died = {**failure, "charged": True}
             key = (verdict["file"], verdict["index"])
@@ -300,50 +308,5 @@ def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str
     return {"phase": "run", "file": file, "index": index, "items": UNKNOWN_ITEMS}
 
 
-def _was_killed(verdict: dict[str, Any]) -> bool:
-    """Whether the end has come from somewhere else, for all that is known."""
-    status = verdict["status"]
-    killed = verdict["reason"] == "exit" and status is not None and os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    return killed or verdict["reason"] == "lost"
-
-
 def _known(items: int) -> int | None:
     return None if items == UNKNOWN_ITEMS else items
-
-
-def describe_death(verdict: dict[str, Any]) -> tuple[str, str]:
-    """Name and explain a runner's end.
-
-    Returns
-    -------
-    error, message : str
-    """
-    phase, reason = verdict["phase"], verdict["reason"]
-    doing = {"start": "starting, importing or in init()", "read": "reading the mini-batch", "run": "in run()"}.get(
-        phase, f"in phase {phase}"
-    )
-    if reason == "timeout":
-        option = {"start": "init_timeout", "read": "read_timeout", "run": "run_invocation_timeout"}.get(phase, phase)
-        name = {"start": "InitTimeout", "read": "ReadTimeout", "run": "RunTimeout"}.get(phase, "Timeout")
-        limit = verdict["timeout"]
-        return name, f"still {doing} after {limit:g} s ({option}={limit:g}); its processes were killed"
-    if reason == "memory":
-        used, limit = verdict["memory"] / 2**20, verdict["memory_limit"] / 2**20
-        return "MemoryLimit", (
-            f"used {used:.0f} MiB while {doing}; runner_memory_limit allows {limit:.0f} MiB; its processes were killed"
-        )
-    if reason == "garbage":
-        return "Crashed", f"the process wrote into daskbatch's own pipe while {doing}"
-    if reason == "exit" and verdict["status"] is not None:
-        code = os.waitstatus_to_exitcode(verdict["status"])
-        if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return "Crashed", f"the process was ended by {name} while {doing}"
-        return "ExitedEarly", f"the process exited with code {code} while {doing}"
-    return "RunnerLost", f"the process was lost ({reason}) while {doing}"
-
-
-def _user_stack(stack: str, package_root: str) -> str:
-    """The fault handler's text without frames of ours."""
-    ours = os.path.join(package_root, "daskbatch") + os.sep
-    return "\n".join(line for line in stack.splitlines() if ours not in line and '"<string>"' not in line)

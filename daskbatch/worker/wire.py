@@ -231,6 +231,7 @@ def table_format(fields: Mapping[str, Any]) -> TableFormat:
     values["size"] = MiniBatchSize(*values["size"])
     for name in ("columns", "dtype"):
         values[name] = tuple(tuple(pair) for pair in values[name])
+    values["selection"] = tuple(values.get("selection", ()))  # a plan of an earlier version has none
     return TableFormat(**values)
 
 

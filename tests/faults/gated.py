@@ -152,7 +152,7 @@ class Gated:
         keys = [
             (int(record["file"]), int(record["index"]))
             for chunk in found.chunks
-            for record in read_index(folder.segments, chunk)[0]
+            for record in read_index(folder.results, chunk)[0]
         ]
         firsts = sorted(self.oracle.calls, key=int)
         return {str(file) if self.kind == "files" else firsts[index] for file, index in (*keys, *found.failed)}

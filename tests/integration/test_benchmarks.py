@@ -38,3 +38,10 @@ def test_memory() -> None:
         ["files", "100"],
         ["files", "1,000"],
     ]
+
+
+def test_planning() -> None:
+    command = [sys.executable, str(BENCHMARKS / "planning.py"), "--small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["3,000", "20,000"]

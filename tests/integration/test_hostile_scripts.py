@@ -357,7 +357,7 @@ def test_a_disk_that_is_full_when_the_result_is_combined(
         raise OSError(28, "No space left on device")
 
     # Given a disk that fills up at the end
-    monkeypatch.setattr("daskbatch.engine.finish.combine", full)
+    monkeypatch.setattr("daskbatch.engine.folder.combine", full)
     entry = script(VICTIM + "\n    def go_wrong():\n        pass\n")
     # When a run has come that far
     with pytest.raises(daskbatch.RunFailed, match="No space left on device"):

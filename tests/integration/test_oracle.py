@@ -145,6 +145,32 @@ def test_equals_the_serial_way(
         assert list(run.to_pandas()["id"]) == list(range(ROWS))
 
 
+@pytest.mark.parametrize("kind", ["csv", "csv_gz", "jsonl", "parquet_large_group", "parquet_small_groups"])
+def test_columns_are_those_of_a_script_that_takes_them_from_all(
+    kind: str, tmp_path: Path, script: Callable[..., str], oracle: Callable[..., bytes]
+) -> None:
+    # Given an input in several files, whose paths say something too
+    suffix, make, _, options = KINDS[kind]
+    (tmp_path / "in").mkdir()
+    for part in range(FILES):
+        make(tmp_path / "in" / f"{part:02d}{suffix}", part)
+    options = {**options, "mini_batch_size": "7rows", "include_path": True, "partition_format": "/{part}.*"}
+    # When only some columns are asked for
+    chosen = ["code", "id"]
+    run = daskbatch.run(
+        script(TABLE_SCRIPT), tmp_path / "in", output=tmp_path / "out", columns=chosen, task_seconds=0.02,
+        process_count_per_node=2, progress=False, **options,
+    )  # fmt: skip
+    # Then the bytes are the oracle's, and those of all columns of which the script takes these
+    assert run.output_file is not None
+    got = run.output_file.read_bytes()
+    assert got == oracle(script(TABLE_SCRIPT), tmp_path / "in", columns=chosen, **options)
+    select = "result = mini_batch.copy()"
+    assert select in TABLE_SCRIPT
+    taken = f"mini_batch = mini_batch[{['Path', *chosen, 'part']!r}]; {select}"
+    assert got == oracle(script(TABLE_SCRIPT.replace(select, taken)), tmp_path / "in", fresh=True, **options)
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", "out.txt"])
 @pytest.mark.parametrize("slots", [2])
 def test_every_suffix_equals_the_serial_way(

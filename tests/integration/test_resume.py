@@ -284,7 +284,9 @@ def test_who_wakes_up_when_all_is_done_writes_nothing(
     gated.halted(sleeper)
     os.kill(sleeper.pid, signal.SIGSTOP)
     stands_still = begin.stands_still
-    monkeypatch.setattr(begin, "stands_still", lambda path, over: stands_still(path, over, 1.5))
+    monkeypatch.setattr(
+        begin, "stands_still", lambda number, over, seconds, *how: stands_still(number, over, 1.5, *how)
+    )
     gated.go()
     monkeypatch.chdir(gated.folder)
     options = gated.options()
@@ -340,7 +342,7 @@ def damage(gated: Gated, how: str) -> Counter[str]:
     """Damage some of the stored results; return the mini-batches that this costs, by their first items."""
     folder = RunFolder(gated.out)
     chunks = replay(folder.ledger(folder.latest_epoch())).chunks
-    firsts = [str(record["file"]) for chunk in chunks for record in read_index(folder.segments, chunk)[0]]
+    firsts = [str(record["file"]) for chunk in chunks for record in read_index(folder.results, chunk)[0]]
     assert len(firsts) == len(chunks)
     victim = chunks[3]
     path = folder.segments / victim.segment

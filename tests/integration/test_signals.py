@@ -223,7 +223,7 @@ def test_a_signal_while_results_are_combined(
     start: Start, notes: Path, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     # Given a run whose work is done
-    process = start(prelude=HANG.format(module="daskbatch.engine.finish", name="combine", notes=str(notes)))
+    process = start(prelude=HANG.format(module="daskbatch.engine.folder", name="combine", notes=str(notes)))
     eventually((notes / "hangs").exists, "combining")
     # When the signal comes
     process.send_signal(signal.SIGINT)

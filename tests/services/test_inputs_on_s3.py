@@ -80,6 +80,8 @@ CASES: dict[str, tuple[str, dict[str, bytes], dict[str, Any]]] = {
     "jsonl": (TABLE, LINES, {"mini_batch_size": "3KB"}),
     "row groups": (TABLE, PARQUET, {"mini_batch_size": "20KB"}),
     "slices of row groups": (TABLE, PARQUET, {"mini_batch_size": "70rows"}),
+    "columns of csv": (TABLE, CSV, {"mini_batch_size": "3KB", "columns": ["said", "id"]}),
+    "columns of row groups": (TABLE, PARQUET, {"mini_batch_size": "70rows", "columns": "said,id"}),
     "parquet by key": (TABLE, PARQUET, {"partition_format": "/part={part}/*.parquet", "partition_keys": ["part"]}),
 }  # fmt: skip
 ON_CEPH = ("files", "files with odd names", "csv by bytes", "gzip", "slices of row groups", "parquet by key")
@@ -179,6 +181,23 @@ def test_of_a_table_no_more_is_fetched_than_is_needed(s3: Bucket, proxied: Fault
     before = proxied.passed
     scored(script, url, tmp_path / "out", mini_batch_size="500rows", process_count_per_node=1, **options)
     assert proxied.passed - before < 1.5 * len(data.getvalue())  # slices of a row group share it
+
+
+@pytest.mark.parametrize("rows", ["2500rows", "5000rows", "10000rows"])
+def test_pages_of_other_columns_are_not_fetched(s3: Bucket, proxied: FaultProxy, tmp_path: Path, rows: str) -> None:
+    names = [f"c{n}" for n in range(8)]  # one and a half megabytes each in a row group: no range is joined
+    wide = pd.DataFrame({name: [os.urandom(150).hex() for _ in range(10_000)] for name in names})
+    wide.to_parquet(data := io.BytesIO(), row_group_size=5000, index=False)
+    url = s3.put("a.parquet", data.getvalue())
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "a.parquet").write_bytes(data.getvalue())
+    script = entry(tmp_path, "def run(frame): return frame")
+    options = {"columns": ["c6", "c2"], "mini_batch_size": rows, "process_count_per_node": 1}
+    oracle = scored(script, tmp_path / "disk", tmp_path / "oracle", **options)
+    got = scored(script, url, tmp_path / "out", storage_options={"endpoint_url": proxied.endpoint}, **options)
+    assert got == oracle
+    # A quarter of the pages; and for the plan the footer, and the first pages of these columns in the first row group.
+    assert proxied.passed < len(data.getvalue()) * 0.4
 
 
 def test_datasets_and_named_objects(s3: Bucket, tmp_path: Path) -> None:

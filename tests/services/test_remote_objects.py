@@ -306,7 +306,7 @@ def test_another_filesystem_does_the_same(memory: Callable[[str], str], tmp_path
     delete(memory("a"))
     delete(memory("a"))
     assert isinstance(fetch_many([Wanted(memory("a"), str(tmp_path / "none"))])[0], ObjectMissing)
-    assert create(memory("b"), b"x") is Created.UNSUPPORTED
+    assert create(memory("b"), b"x") is Created.EXISTS
 
 
 def test_part_numbers_are_unlike_any_order_of_sending() -> None:

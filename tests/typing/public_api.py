@@ -48,7 +48,7 @@ def use() -> None:
     daskbatch.run(double, "table.parquet", output="out", append_row_file_name="scores.parquet")
     status: str = run.summary["status"]
     frame: pd.DataFrame = run.to_pandas()
-    path: Path | None = run.output_file
+    path: Path | daskbatch.StorePath | None = run.output_file
     failed: list[dict[str, object]] = run.failed_items()
     print(status, frame, path, failed, daskbatch.__version__)
 

@@ -45,7 +45,7 @@ from pathlib import Path
 from daskbatch.engine import epoch
 from daskbatch.engine.folder import RunFolder
 
-epoch.EVERY = 0.01
+RunFolder.beat_every = 0.01
 folder = RunFolder(Path(sys.argv[1]))
 folder.create()
 own = epoch.Epoch(folder, folder.latest_epoch() + 1, "another")
@@ -178,7 +178,7 @@ def test_a_run_that_was_killed_before_it_was_planned_is_planned(place: Place) ->
 def test_a_torn_ledger_is_of_an_engine_that_had_not_begun(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.stop()
     place.folder.ledger(2).write_text('{"epo')
-    monkeypatch.setattr(module, "stands_still", lambda path, over: True)
+    monkeypatch.setattr(module, "stands_still", lambda *_: True)
     begun = place.begin()
     assert goes_on(begun, epoch=3)
     assert done(begun) == 2
@@ -458,7 +458,7 @@ def test_an_engine_that_was_killed_is_not_waited_for(place: Place, engine: Any) 
     began = time.monotonic()
     assert is_new(place.begin(), epoch=2)
     assert place.told == []
-    assert time.monotonic() - began < module.LOST_AFTER / 2
+    assert time.monotonic() - began < RunFolder.lost_after / 2
 
 
 def test_an_engine_that_lets_go_is_not_waited_for(place: Place, engine: Any) -> None:

@@ -18,7 +18,7 @@ from daskbatch.events import Event, MiniBatchFailed
 from daskbatch.policy import FIRST_MINI_BATCHES, Limits
 from daskbatch.store.ledger import Ledger
 from daskbatch.store.replay import replay
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import SegmentFolder, SegmentWriter
 from daskbatch.store.settled import Settled
 from daskbatch.types import OPEN_END, MiniBatch, Record
 from daskbatch.worker.task_report import TaskReport
@@ -71,7 +71,7 @@ class Lives:
         batches = iter(self.plan)
         if self._epoch > 1:
             found = replay(path)
-            settled = Settled(self.folder, found)
+            settled = Settled(SegmentFolder(self.folder), found)
             books.restore(settled, found.tries, found.tried)
             batches = settled.remaining(batches, books.pass_over)
             self.failures = {line["mini_batch"]: line for line in (*settled.failed.values(), *settled.short.values())}
@@ -245,7 +245,7 @@ def test_a_stream_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     writer.close()
     # Then the next life tries the third once more, and then goes on behind it
     found = replay(ledger.path)
-    settled = Settled(tmp_path, found)
+    settled = Settled(SegmentFolder(tmp_path), found)
     again = Books(ALL, MAX_TRY, ledger, lambda _: None)
     again.restore(settled, found.tries, found.tried)
     (rest,) = settled.remaining(iter([stream]), again.pass_over)

@@ -180,7 +180,7 @@ def test_json_has_stdout_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "score.py"], "Missing argument 'INPUTS...'"),
         (["run", "score.py", "a"], "Missing option '--output'"),
         (["run", "score.py", "a", "--output", "out", "--mini-batch-sise", "3"], "--mini-batch-size"),
-        (["run", "score.py", "a", "--output", "s3://bucket"], "local path in this version"),
+        (["run", "score.py", "a", "--output", "s3://me:hush@bucket"], "holds a user's name or password"),
         (["try", "score.py", "a", "--mini-batch", "x"], "--mini-batch"),
         (["start"], "No such command 'start'"),
         ([__file__, "data"], "Did you mean: daskbatch run"),

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from daskbatch.errors import RunFailed, SegmentDamaged
 from daskbatch.store import combine as module
-from daskbatch.store import combine_parquet, payloads
+from daskbatch.store import combine_parquet, open_files, payloads
 from daskbatch.store.combine import combine, write_processed_csv
 from daskbatch.store.combine_parquet import unify
 from daskbatch.store.formats import format_result
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import SegmentFolder, SegmentWriter
 from daskbatch.types import UNKNOWN_ITEMS, Chunk, Record
 
 _names = count()
@@ -55,9 +55,9 @@ def stored(folder: Path, results: Sequence[Any], suffix: str, seed: int = 0, tas
 
 def combined(folder: Path, results: Sequence[Any], name: str, seed: int = 0, task: int = 2) -> bytes:
     target = folder / name
-    done = combine(folder, stored(folder, results, target.suffix, seed, task), target)
+    done = combine(SegmentFolder(folder), folder, stored(folder, results, target.suffix, seed, task), target)
     data = target.read_bytes()
-    assert (done.path, done.bytes, done.sha256) == (target, len(data), hashlib.sha256(data).hexdigest())
+    assert (done.name, done.bytes, done.sha256) == (target.name, len(data), hashlib.sha256(data).hexdigest())
     return data
 
 
@@ -72,7 +72,7 @@ def test_txt_and_jsonl_are_the_payloads_in_order(tmp_path: Path) -> None:
 
 def test_csv_has_one_header_and_rows_are_counted(tmp_path: Path) -> None:
     chunks = stored(tmp_path, [[1, 2], [3]], ".csv")
-    done = combine(tmp_path, chunks, tmp_path / "out.csv")
+    done = combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes() == b"result\n1\n2\n3\n"
     assert done.rows == 3
 
@@ -117,7 +117,7 @@ def test_csv_reads_back_and_does_not_depend_on_tasks(results: list[Any], seed: i
 def test_pieces_are_cut_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payloads, "_BLOCK_BYTES", 10)
     monkeypatch.setattr(payloads, "_PARTS", 3)
-    monkeypatch.setattr(payloads, "_OPEN_FILES", 1)
+    monkeypatch.setattr(open_files, "_OPEN_FILES", 1)
     monkeypatch.setattr(module, "_HASH_APART", 8)
     results = [["x" * i] for i in range(30)]
     assert combined(tmp_path, results, "out.txt").decode() == "".join("x" * i + "\n" for i in range(30))
@@ -144,7 +144,7 @@ def test_parquet_types_that_do_not_unify_name_both_mini_batches(tmp_path: Path) 
     results = [[{"score": None}], [{"score": 1}], [{"other": 1}], [{"score": "a"}]]
     chunks = stored(tmp_path, results, ".parquet")
     with pytest.raises(RunFailed, match=r"column 'score' is int64 in mini-batch 0-1 and string in mini-batch 1-0"):
-        combine(tmp_path, chunks, tmp_path / "out.parquet")
+        combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.parquet")
     assert sorted(path.suffix for path in tmp_path.iterdir()).count(".seg") == len(list(tmp_path.iterdir()))
 
 
@@ -203,9 +203,9 @@ def test_the_result_appears_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_all", full)
         with pytest.raises(OSError, match="No space"):
-            combine(tmp_path, chunks, target)
+            combine(SegmentFolder(tmp_path), tmp_path, chunks, target)
     assert {path.name: path.read_text() for path in target.parent.iterdir()} == {"out.csv": "old"}
-    combine(tmp_path, chunks, target)
+    combine(SegmentFolder(tmp_path), tmp_path, chunks, target)
     assert target.read_text() == "result\n1\n"
     mask = os.umask(0)
     os.umask(mask)
@@ -219,14 +219,14 @@ def test_a_damaged_payload_is_named(tmp_path: Path) -> None:
     data[6] ^= 1
     path.write_bytes(data)
     with pytest.raises(SegmentDamaged, match="mini-batch 0-1 at byte 5 is damaged"):
-        combine(tmp_path, chunks, tmp_path / "out.csv")
+        combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_mini_batch_that_counts_twice_is_no_result(tmp_path: Path) -> None:
     chunks = stored(tmp_path, [["a"]], ".csv") + stored(tmp_path, [["a"]], ".csv")
     with pytest.raises(RunFailed, match="0-0 was committed twice"):
-        combine(tmp_path, chunks, tmp_path / "out.csv")
+        combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv")
 
 
 def test_the_report_lists_mini_batches_in_order(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_report_lists_mini_batches_in_order(tmp_path: Path) -> None:
     chunk = writer.commit()
     writer.close()
     assert chunk is not None
-    write_processed_csv(tmp_path, [chunk], tmp_path / "processed.csv")
+    write_processed_csv(SegmentFolder(tmp_path), tmp_path, [chunk], tmp_path / "processed.csv")
     assert (tmp_path / "processed.csv").read_text().splitlines() == [
         "mini_batch,items,returned,rows,seconds",
         "0-0,3,2,1,0.333333",

@@ -110,17 +110,37 @@ def test_scanned_texts_too(
 
 
 @pytest.mark.parametrize("size", [100, "5KB", "1MB", "7rows", "130rows"])
+@pytest.mark.parametrize("columns", [None, "text", "nested,id", "a"])
 def test_row_groups_and_their_slices(
-    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | str
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | str, columns: str | None
 ) -> None:
     monkeypatch.setattr(edges, "_PIECE", 12)
-    table = pa.table({"id": range(400), "text": ["x" * (n % 7) for n in range(400)]})
+    monkeypatch.setattr(copying, "_GAP", 0)
+    names = {"id": range(400), "a.b": range(400), "text": ["x" * (n % 7) for n in range(400)]}
+    table = pa.table({**names, "nested": [{"x": n, "y": [n]} for n in range(400)], "a": range(400)})
     pq.write_table(table, tmp_path / "x", row_group_size=60)
     url = put("a.parquet", (tmp_path / "x").read_bytes())
-    options = {"mini_batch_size": size}
+    options = {"mini_batch_size": size, "columns": columns}
     assert rows_of(url, tmp_path, str(tmp_path / "copies"), **options) == rows_of(
         str(tmp_path / "disk/a.parquet"), tmp_path, **options
     )
+
+
+@pytest.mark.parametrize(
+    ("ranges", "joined"),
+    [
+        ([], []),
+        ([(20, 30), (0, 5)], [(0, 5), (20, 30)]),
+        ([(0, 5), (7, 9), (12, 13)], [(0, 9), (12, 13)]),
+        ([(0, 9), (2, 4), (9, 200)], [(0, 100)]),
+        ([(0, 5), (100, 120)], [(0, 5)]),
+    ],
+)
+def test_ranges_that_lie_close_together_are_one(
+    ranges: list[tuple[int, int]], joined: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_GAP", 2)
+    assert copying._joined(ranges, 100) == joined
 
 
 def whole(key: int, *urls: str) -> MiniBatch:

@@ -13,6 +13,7 @@ import pytest
 
 from daskbatch import errors
 from daskbatch.engine import epoch as module
+from daskbatch.engine import folder as folders
 from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.heartbeat import is_over, read_heartbeat
@@ -38,7 +39,7 @@ def own(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     began: list[Epoch] = []
 
     def begin(number: int = 1, every: float = 3600.0) -> Epoch:
-        monkeypatch.setattr(module, "EVERY", every)
+        monkeypatch.setattr(RunFolder, "beat_every", every)
         began.append(Epoch(folder, number, "r"))
         return began[-1]
 
@@ -105,8 +106,8 @@ def test_two_who_claim_at_the_same_moment(folder: RunFolder) -> None:
 
 def test_a_beat_tells_who_and_how_far(folder: RunFolder, own: Callable[..., Epoch], monkeypatch: Any) -> None:
     beaten = threading.Semaphore(0)
-    write = module.write_heartbeat
-    monkeypatch.setattr(module, "write_heartbeat", lambda *given: write(*given) or beaten.release())
+    write = folders.write_heartbeat
+    monkeypatch.setattr(folders, "write_heartbeat", lambda *given: write(*given) or beaten.release())
     epoch = own(every=0.01)
     first = beat(folder)
     assert (first["run_id"], first["phase"], first["progress"]) == ("r", "plan", None)

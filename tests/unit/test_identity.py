@@ -70,6 +70,7 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "support_multi_line": ({}, {"support_multi_line": True}, "support_multi_line was False, now True"),
     "dtype": ({}, {"dtype": "a=int"}, "dtype was {}, now {'a': 'int64'}"),
     "include_path": ({}, {"include_path": True}, "include_path was False, now True"),
+    "columns": ({"columns": "a,b"}, {"columns": ["b", "a"]}, "columns was ['a', 'b'], now ['b', 'a']"),
     "partition_format": ({}, {"partition_format": "/{a}.csv"}, "partition_format was not given, now '/{a}.csv'"),
     "partition_keys": (
         {"partition_format": "/{a}/{b}.csv"},
@@ -102,6 +103,11 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "task_seconds": ({}, {"task_seconds": 9}, "task_seconds was 2, now 9"),
     "storage_options": ({"inputs": "s3://b/k"}, {"inputs": "s3://b/k", "storage_options": ["region=r"]}, ""),
+    "output_storage_options": (
+        {"output": "s3://b/k"},
+        {"output": "s3://b/k", "output_storage_options": ["region=r"]},
+        "",
+    ),
     "node_count": ({}, {"node_count": 2}, ""),
     "process_count_per_node": ({}, {"process_count_per_node": 2}, ""),
     "compute": ({}, {"compute": "serial"}, ""),
@@ -383,6 +389,7 @@ OPTIONS = {
     "encoding": st.sampled_from(["utf-8", "utf-16", "latin-1", "cp1252", "ascii", "utf-8-sig"]),
     "dtype": st.dictionaries(WORDS, st.sampled_from([*USER_TYPES, "Int64", "timestamp[us, tz=UTC]"]), max_size=3),
     "include_path": st.booleans(),
+    "columns": st.lists(WORDS.filter(bool), min_size=1, max_size=3, unique=True),
     "partition_format": st.sampled_from(["{a}", "/{a b}/{t:yyyyMM}*.csv"]),
     "output_action": st.sampled_from(["append_row", "summary_only"]),
     "append_row_file_name": st.sampled_from(["p.csv", "outputs", "a b.txt", "é.jsonl"]),
@@ -418,6 +425,7 @@ def given_options(draw: st.DrawFn) -> dict[str, Any]:
     if input_format == "files":
         options.pop("dtype", None)
         options.pop("include_path", None)
+        options.pop("columns", None)
         options["mini_batch_size"] = draw(st.integers(1, 99))
     if "" in options.get("dtype", {}):
         del options["dtype"][""]

@@ -488,6 +488,7 @@ def test_delimited_text(folder: Path) -> None:
               - columns: day
                 column_type: {datetime: {formats: ["%d/%m/%Y"]}}
           - extract_columns_from_partition_format: {store:yyyy}
+          - keep_columns: [b, day]
           - skip: 2
           - take: 5
         """,
@@ -497,6 +498,7 @@ def test_delimited_text(folder: Path) -> None:
     assert (made.separator, made.header, made.include_path) == (";", "none", True)
     assert (made.skipped, made.taken, made.partition_format) == (2, 5, "{store:yyyy}")
     assert dict(made.dtype or {})["b"] == "string"
+    assert tuple(made.columns or ()) == ("b", "day")
 
 
 @pytest.mark.parametrize(

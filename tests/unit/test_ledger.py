@@ -20,6 +20,8 @@ CHUNKS = [Chunk("slot-0.seg", 0, 10, 60, 1, 123), Chunk("slot-1.seg", 60, 70, 12
 def test_what_is_written_is_replayed(tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "run-a")
     ledger.commit(CHUNKS[0])
+    ledger.listed(1000, "5f2a")
+    ledger.listed(2000, "77b0")
     ledger.attempt_failed((3, 17), 1, "ValueError")
     ledger.attempt_failed((3, 17), 2, "RunTimeout")
     ledger.failed((3, 17), "RunTimeout", {"mini_batch": "3-17"})
@@ -28,6 +30,7 @@ def test_what_is_written_is_replayed(tmp_path: Path) -> None:
     found = replay(ledger.path)
     assert (found.run_id, found.epoch) == ("run-a", 1)
     assert found.chunks == CHUNKS
+    assert found.listed == (2000, "77b0")
     assert found.tries == {(3, 17): 2}
     assert found.failed[3, 17]["entry"] == {"mini_batch": "3-17"}
     assert found.accepted == [("ledger-1.jsonl", ledger.path.stat().st_size)]

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskbatch.errors import EntryScriptError, InputError, UsageError
-from daskbatch.options import check_output, make_spec, public_options
+from daskbatch.options import check_output, make_spec
 from daskbatch.options.output import check_unused
+from daskbatch.options.public import public_options
 from daskbatch.options.values import byte_size, mini_batch_size
 from daskbatch.spec import RunSpec
 from daskbatch.types import MiniBatchSize
@@ -61,6 +62,9 @@ ACCEPTED = [
     ("dtype", "a=b=float", "input.dtype", (("a=b", "float64"),)),
     ("dtype", "t=timestamp[us, tz=UTC],n=int8", "input.dtype", (("t", "timestamp[us, tz=UTC]"), ("n", "int8"))),
     ("include_path", True, "input.include_path", True),
+    ("columns", "b, a", "input.columns", ("b", "a")),
+    ("columns", 'b,"last, first"', "input.columns", ("b", "last, first")),
+    ("columns", ["b", "a,c"], "input.columns", ("b", "a,c")),
     ("partition_format", "/{a}/*.csv", "input.partition_format", "/{a}/*.csv"),
     ("output_action", "summary_only", "output_action", "summary_only"),
     ("append_row_file_name", "scores.parquet", "append_row_file_name", "scores.parquet"),
@@ -114,6 +118,10 @@ REFUSED = [
     ("dtype", {"a": "in64"}, "Did you mean 'int64'?"),
     ("dtype", "a=int64,a=string", "once"),
     ("include_path", "yes", "True or False"),
+    ("columns", "", "list of names such as"),
+    ("columns", [], "list of names such as"),
+    ("columns", ["a", 1], "list of names such as"),
+    ("columns", "a,b,a", "got 'a' twice"),
     ("partition_format", "a/b.csv", "name a key in braces"),
     ("output_action", "append_rows", "Did you mean 'append_row'?"),
     ("append_row_file_name", "out/p.csv", "'p.csv' here"),
@@ -153,7 +161,6 @@ REFUSED = [
     ("tensorflow1", 1, "True or False"),
     ("scheduler", "nowhere.json", "no such file"),
     ("compute", "slurm", "local or serial"),
-    ("output", "s3://bucket/out", "local path in this version"),
     ("output", "", "must be a path"),
     ("output", 5, "of type int"),
     ("mini_batch_sise", 5, "Did you mean 'mini_batch_size'?"),
@@ -177,6 +184,7 @@ def test_refuses_with_the_name_and_the_next_step(name: str, value: object, told:
         {"input_format": "jsonl", "header": "none"},
         {"input_format": "files", "support_multi_line": True},
         {"input_format": "files", "include_path": True},
+        {"input_format": "files", "columns": "a"},
         {"compute": "serial", "scheduler": "tcp://host:1"},
     ],
 )
@@ -333,7 +341,7 @@ def test_a_folder_with_files_that_would_be_overwritten_is_refused(folder: Path, 
     (folder / "out").mkdir()
     (folder / "out" / name).write_text("")
     with pytest.raises(UsageError, match="Choose a new output folder") as error:
-        check_unused(spec())
+        check_unused(str(folder / "out"), "predictions.csv", lambda name: (folder / "out" / name).exists())
     assert repr(name) in str(error.value)
 
 

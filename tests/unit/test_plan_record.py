@@ -18,7 +18,11 @@ NUMBERS = st.integers(0, 2**62)
 TEXT = st.text(max_size=10)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
 SIZES = st.builds(MiniBatchSize, st.sampled_from(["files", "bytes", "rows"]), NUMBERS)
-TABLES = st.builds(TableFormat, TEXT, SIZES, TEXT, st.booleans(), TEXT, st.booleans(), PAIRS, PAIRS, TEXT)
+NAMES = st.lists(TEXT, max_size=3).map(tuple)
+TABLES = st.builds(
+    TableFormat, TEXT, SIZES, TEXT, st.booleans(), TEXT, st.booleans(), PAIRS, PAIRS, TEXT,
+    selection=NAMES, fields=NUMBERS,
+)  # fmt: skip
 PLANS = st.builds(
     Plan,
     path=st.just(Path("/state/plan.jsonl")),

@@ -92,6 +92,50 @@ def test_what_a_user_must_mend_ends_a_command_with_2() -> None:
         assert not issubclass(other, UsageError)
 
 
+class OfAzure(Exception):
+    """What an error of Azure's client has."""
+
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(f"a sentence\nRequestId:1\nErrorCode:{code}")
+        self.error_code = code
+        self.status_code = status
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "said"),
+    [
+        ("ContainerNotFound", 404, BucketMissing, "there is no container 'c' .* Next: check URL and account"),
+        ("BlobNotFound", 404, ObjectMissing, "there is no such object"),
+        ("", 404, ObjectMissing, "there is no such object"),
+        ("ConditionNotMet", 412, ObjectChanged, "has changed since it was listed"),
+        ("AuthenticationFailed", 403, CredentialsRefused, "are not taken .*AZURE_STORAGE_CONNECTION_STRING"),
+        ("AuthorizationPermissionMismatch", 403, CredentialsRefused, "may not do this .*AZURE_STORAGE_ACCOUNT_KEY"),
+        ("NoAuthenticationInformation", 401, CredentialsRefused, "no credentials found .*anon=true"),
+        ("BlobArchived", 409, StorageError, "refused it .BlobArchived: a sentence."),
+        ("ServerBusy", 503, StorageUnavailable, "resume the run later"),
+        ("OperationTimedOut", 500, StorageUnavailable, "resume the run later"),
+    ],
+)
+def test_azures_answers_are_sorted_alike(code: str, status: int, kind: type[StorageError], said: str) -> None:
+    told = explained(OfAzure(code, status), "abfs://c/k", "reading")
+    assert type(told) is kind
+    with pytest.raises(StorageError, match=f"^abfs://c/k: reading: .*{said}"):
+        raise told
+    assert is_transient(OfAzure(code, status)) == (kind is StorageUnavailable)
+
+
+def test_azures_own_errors_of_the_client_are_known() -> None:
+    core = pytest.importorskip("azure.core.exceptions")
+    assert type(explained(core.ClientAuthenticationError("no token"), "abfs://c/k")) is CredentialsRefused
+    assert type(explained(core.ServiceResponseError("cut"), "abfs://c/k")) is StorageUnavailable
+    refused = core.ServiceRequestError("connect")
+    with pytest.raises(EndpointWrong, match="check the account, the network"):
+        raise explained(refused, "abfs://c/k")
+    refused.__cause__ = aiohttp.ClientConnectorCertificateError(None, ValueError("x"))  # type: ignore[arg-type]
+    with pytest.raises(EndpointWrong, match=r"certificate is not trusted .*SSL_CERT_FILE"):
+        raise explained(refused, "abfs://c/k")
+
+
 def test_a_wrong_endpoint_is_tried_again_but_called_so() -> None:
     assert is_transient(boto.EndpointConnectionError(endpoint_url="http://x"))
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from daskbatch.errors import UsageError
-from daskbatch.remote.filesystem import filesystem, is_s3
+from daskbatch.remote.errors import CredentialsRefused
+from daskbatch.remote.filesystem import filesystem, is_azure, is_s3
 from daskbatch.remote.options import checked, from_json
 
 
@@ -73,6 +74,31 @@ def test_a_client_is_shared_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch)
     assert is_s3(client)
     assert b"hu5h" not in pickle.dumps(client)
     assert "hu5h" not in client.to_json()
+
+
+def test_options_of_azure_name_the_account_and_no_more() -> None:
+    given = {"account_name": "a", "account_host": "a.blob.core.cloudapi.de", "anon": True}
+    assert dict(checked(given, "abfss")) == given
+    with pytest.raises(UsageError, match=r"abfs has no option 'endpoint_url'.* AZURE_STORAGE_CONNECTION_STRING in"):
+        checked({"endpoint_url": "http://127.0.0.1:10000"}, "abfs")
+    with pytest.raises(UsageError, match=r"is a secret.*AZURE_STORAGE_CONNECTION_STRING.* leave account_key out\."):
+        checked({"account_key": "x"}, "az")
+
+
+def test_a_url_may_name_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    adlfs = pytest.importorskip("adlfs")
+    for name in ("CONNECTION_STRING", "ACCOUNT_NAME", "ACCOUNT_KEY", "SAS_TOKEN"):
+        monkeypatch.delenv(f"AZURE_STORAGE_{name}", raising=False)
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
+    anon = checked({"anon": True}, "abfs")
+    made = filesystem("abfss://c@some.dfs.core.windows.net/k", anon)
+    assert (made.account_name, made.account_url) == ("some", "https://some.blob.core.windows.net")
+    made = filesystem("abfss://c@some.dfs.core.chinacloudapi.cn/k", anon)
+    assert made.account_url == "https://some.blob.core.chinacloudapi.cn"
+    made = filesystem("az://c/k", checked({"anon": True, "account_name": "other"}, "az"))
+    assert (is_azure(made), is_s3(made), made.account_name) == (True, False, "other")
+    with pytest.raises(CredentialsRefused, match="no Azure storage account is told"):
+        filesystem("abfs://c/k", anon)
 
 
 def test_a_missing_package_and_an_unknown_protocol_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

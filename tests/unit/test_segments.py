@@ -9,7 +9,7 @@ import pytest
 
 from daskbatch.errors import RunFailed, SegmentDamaged
 from daskbatch.store import segments
-from daskbatch.store.segments import RECORD_BYTES, SegmentWriter, read_index, record_dtype
+from daskbatch.store.segments import RECORD_BYTES, SegmentFolder, SegmentWriter, read_index, record_dtype
 from daskbatch.types import UNKNOWN_ITEMS, Chunk, Record
 
 
@@ -44,7 +44,7 @@ def test_a_chunk_is_payloads_then_their_index(writer: SegmentWriter, tmp_path: P
     data = (tmp_path / chunk.segment).read_bytes()
     assert len(data) == chunk.end
     assert data[:10] == b"one\nthree\n"
-    records, signatures = read_index(tmp_path, chunk)
+    records, signatures = read_index(SegmentFolder(tmp_path), chunk)
     assert signatures == ["[]", ""]
     found = [Record(*row) for row in records.tolist()]
     assert [(r.file, r.index, r.items, r.columns, r.length, r.seconds) for r in found] == [
@@ -64,7 +64,7 @@ def test_chunks_follow_each_other_and_number_their_own_signatures(tmp_path: Path
     assert first is not None
     assert second is not None
     assert (second.segment, second.offset) == (first.segment, first.end)
-    assert read_index(tmp_path, second)[1] == ["b"]
+    assert read_index(SegmentFolder(tmp_path), second)[1] == ["b"]
 
 
 def test_a_full_segment_is_followed_by_another_between_chunks(writer: SegmentWriter, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_is_abandoned_leaves_no_trace(tmp_path: Path, size: int) -> None:
     assert second is not None
     assert second.offset == first.end
     assert (tmp_path / second.segment).read_bytes()[second.offset : second.index] == b"next"
-    assert read_index(tmp_path, second)[1] == [""]
+    assert read_index(SegmentFolder(tmp_path), second)[1] == [""]
 
 
 def test_a_full_disk_costs_the_chunk_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     chunk = writer.commit()
     writer.close()
     assert chunk is not None
-    assert read_index(tmp_path, chunk)[1] == [""]
+    assert read_index(SegmentFolder(tmp_path), chunk)[1] == [""]
 
 
 def damaged(path: Path, change: str, chunk: Chunk) -> None:
@@ -170,5 +170,5 @@ def test_damage_is_named(tmp_path: Path, change: str) -> None:
     assert chunk is not None
     damaged(tmp_path / chunk.segment, change, chunk)
     with pytest.raises(SegmentDamaged, match=r"slot-0\.seg") as caught:
-        read_index(tmp_path, chunk)
+        read_index(SegmentFolder(tmp_path), chunk)
     assert isinstance(caught.value, RunFailed)

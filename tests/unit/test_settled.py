@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daskbatch.store.ledger import Ledger
 from daskbatch.store.replay import Replay, replay
-from daskbatch.store.segments import SegmentWriter
+from daskbatch.store.segments import SegmentFolder, SegmentWriter
 from daskbatch.store.settled import Settled, damaged_chunks
 from daskbatch.types import OPEN_END, Chunk, MiniBatch, Record
 
@@ -62,7 +62,7 @@ def life(tmp_path: Path) -> Iterator[Life]:
 
 
 def settled(life: Life) -> Settled:
-    return Settled(life.folder, life.end())
+    return Settled(SegmentFolder(life.folder), life.end())
 
 
 def file(number: int, index: int = 0) -> MiniBatch:
@@ -213,9 +213,9 @@ def test_a_segment_that_is_gone_or_too_short_costs_its_chunks(life: Life, tmp_pa
     life.end()
     path = tmp_path / second.segment
     path.write_bytes(path.read_bytes()[: second.end - 1])
-    assert Settled(tmp_path, replay(life.ledger.path)).damaged == [second]
+    assert Settled(SegmentFolder(tmp_path), replay(life.ledger.path)).damaged == [second]
     path.unlink()
-    assert Settled(tmp_path, replay(life.ledger.path)).damaged == [first, second]
+    assert Settled(SegmentFolder(tmp_path), replay(life.ledger.path)).damaged == [first, second]
 
 
 def test_with_a_damaged_chunk_no_stream_has_ended(life: Life) -> None:
@@ -231,7 +231,7 @@ def test_a_damaged_payload_is_found_by_reading_all(life: Life) -> None:
     chunks = [life.chunk((number, 0)) for number in range(3)]
     damage(life.folder, chunks[1], chunks[1].offset)
     assert settled(life).damaged == []
-    assert damaged_chunks(life.folder, chunks) == [chunks[1]]
+    assert damaged_chunks(SegmentFolder(life.folder), chunks) == [chunks[1]]
 
 
 def test_behind_a_damaged_ledger_no_stream_has_ended(tmp_path: Path) -> None:
@@ -242,18 +242,18 @@ def test_behind_a_damaged_ledger_no_stream_has_ended(tmp_path: Path) -> None:
     first.chunk((0, 1))
     second = Life(tmp_path, 2, first.end().accepted)
     second.ledger.commit(streams=[0])
-    assert left(Settled(tmp_path, second.end()), stream(0)) == ([], [(0, 0), (0, 1)])
+    assert left(Settled(SegmentFolder(tmp_path), second.end()), stream(0)) == ([], [(0, 0), (0, 1)])
     # When the line of the last results is lost
     first.ledger.path.write_bytes(first.ledger.path.read_bytes()[:whole])
     found = replay(second.ledger.path)
     # Then they are done again,
-    assert left(Settled(tmp_path, found), stream(0)) == (["0-1..."], [(0, 0)])
+    assert left(Settled(SegmentFolder(tmp_path), found), stream(0)) == (["0-1..."], [(0, 0)])
     # and that holds for those who come later, who know nothing of the damage
     third = Life(tmp_path, 3, found.accepted)
     third.ledger.void([])
     later = third.end()
     assert later.damage == []
-    assert left(Settled(tmp_path, later), stream(0)) == (["0-1..."], [(0, 0)])
+    assert left(Settled(SegmentFolder(tmp_path), later), stream(0)) == (["0-1..."], [(0, 0)])
 
 
 STREAM_LENGTHS = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=6)

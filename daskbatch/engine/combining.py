@@ -1,0 +1,161 @@
+"""The combined file of a run whose output lies on a store: who makes it, and that it appears in one step."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from daskbatch.errors import SegmentDamaged
+from daskbatch.failpoints import failpoint
+from daskbatch.remote import compose
+from daskbatch.remote.combine import Streamed, copied_parts, stream
+from daskbatch.remote.compose import Part
+from daskbatch.remote.errors import ObjectChanged, ObjectMissing
+from daskbatch.remote.filesystem import filesystem, is_s3
+from daskbatch.remote.multipart import Sent, Upload
+from daskbatch.remote.objects import object_state
+from daskbatch.remote.put import put_whole_file
+from daskbatch.remote.segments import SegmentObjects
+from daskbatch.remote.urls import join
+from daskbatch.store.combine import Combined, combine
+from daskbatch.store.ledger import Ledger
+from daskbatch.store.payloads import Payloads
+from daskbatch.types import Chunk
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from daskbatch.engine.prefix import RunPrefix
+
+__all__ = ["combine_on_store"]
+
+_SMALL = 16 * 2**20
+"""Bytes up to which this process makes the result itself: no worker has to be asked."""
+_PARTS = 8
+"""Of one task."""
+_TRIES = 3
+"""Of a task whose worker is lost."""
+
+
+def combine_on_store(
+    folder: RunPrefix,
+    chunks: Sequence[Chunk],
+    name: str,
+    confirm: Callable[[], None],
+    ledger: Ledger,
+    client: Client | None,
+) -> Combined:
+    """Make one object of all payloads.
+
+    Parameters
+    ----------
+    folder : RunPrefix
+    chunks : sequence of Chunk
+        Every one that counts.
+    name : str
+        Of the object; its suffix chooses the format.
+    confirm : callable
+        Called when all is sent, right before the object appears: what it raises prevents that.
+    ledger : Ledger
+        Notes the upload before anything is sent.
+    client : Client or None
+        Its workers do the work; None: this process.
+
+    Raises
+    ------
+    SegmentDamaged
+        A payload is not the one that was committed.
+    RunFailed
+        Column types of two mini-batches do not unify (Parquet).
+    StorageError
+        The store does not answer. No upload is pending then, unless the store kept it from being aborted.
+    """
+    segments = folder.results
+    assert isinstance(segments, SegmentObjects)
+    url = join(folder.url, name)
+    payloads = Payloads(segments, chunks)
+    size = int(payloads.records["length"].sum(dtype="u8"))
+    if size <= _SMALL or not is_s3(filesystem(url, folder.options)):
+        return _by_a_file(folder, chunks, name, confirm)
+    parts = copied_parts(payloads, segments, name)
+    failpoint("combine.upload.before")
+    upload = compose.begin(url, folder.options, lambda upload_id: ledger.upload(url, upload_id))
+    try:
+        sha256 = None
+        try:
+            if parts is None:
+                streamed = _on_a_worker(client, stream, upload, segments, chunks, name)
+                sent, written, sha256 = list(streamed.sent), streamed.bytes, streamed.sha256
+            else:
+                sent = _sent(client, upload, parts, folder)
+                written = sum(piece.size for part in parts for piece in part.pieces)
+        except (ObjectMissing, ObjectChanged) as error:
+            raise SegmentDamaged(str(error)) from error
+        failpoint("combine.upload.after")
+        failpoint("combine.finish.before")
+        confirm()
+        etag = compose.finish(upload, sent, folder.options)
+        failpoint("combine.finish.after")
+    except BaseException:
+        compose.abort(url, upload.upload_id, folder.options)
+        raise
+    return Combined(name, payloads.rows, written, sha256, etag)
+
+
+def _by_a_file(folder: RunPrefix, chunks: Sequence[Chunk], name: str, confirm: Callable[[], None]) -> Combined:
+    """As on a disk, in the mirror's private part; then it is put."""
+    local = folder.state / f"result-{secrets.token_hex(4)}-{name}"
+    try:
+        made = combine(folder.results, folder.state, chunks, local)
+        confirm()
+        url = join(folder.url, name)
+        etag = put_whole_file(url, str(local), folder.options)
+        if not etag:
+            state = object_state(url, folder.options)
+            etag = state.token if state is not None else ""
+    finally:
+        local.unlink(missing_ok=True)
+    return made._replace(name=name, etag=etag)
+
+
+def _on_a_worker(client: Client | None, work: Callable[..., Streamed], *what: Any) -> Streamed:
+    if client is None:
+        return work(*what)
+    from distributed.scheduler import KilledWorker
+
+    for left in reversed(range(_TRIES)):
+        future = client.submit(work, *what, key=f"daskbatch-combine-{secrets.token_hex(8)}", pure=False, retries=0)
+        try:
+            result: Streamed = future.result()
+        except KilledWorker:
+            if not left:
+                raise
+        else:
+            return result
+        finally:
+            future.release()
+    raise AssertionError("the last try returns or raises")
+
+
+def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: RunPrefix) -> list[Sent]:
+    if client is None:
+        return compose.send_many(upload, parts, folder.options)
+    futures = [
+        client.submit(
+            compose.send_many, upload, some, folder.options,
+            key=f"daskbatch-combine-{secrets.token_hex(8)}", pure=False, retries=0,
+        )
+        for some in _in_rows(parts)
+    ]  # fmt: skip
+    try:
+        return [sent for found in client.gather(futures) for sent in found]
+    finally:
+        client.cancel(futures)  # where one has failed, the others are of no use
+
+
+def _in_rows(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    source = iter(parts)
+    while some := list(islice(source, _PARTS)):
+        yield some
