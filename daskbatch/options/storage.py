@@ -40,13 +40,15 @@ def storage_options(value: object, paths: tuple[str, ...]) -> StorageOptions:
     return checked(given, protocol)
 
 
-def fetched_places(value: object) -> tuple[Fetched, ...]:
+def fetched_places(value: object, inputs: object = None) -> tuple[Fetched, ...]:
     """What of stores the script is told local paths of.
 
     Parameters
     ----------
     value
-        URL, kind and, if one likes, token and options of each.
+        URLs; or URL, kind and, if one likes, token and options of each.
+    inputs
+        Options of the inputs' store, which hold where none are given with a URL.
 
     Raises
     ------
@@ -55,14 +57,16 @@ def fetched_places(value: object) -> tuple[Fetched, ...]:
     found = []
     for one in value if isinstance(value, Iterable) and not isinstance(value, str) else (value,):
         given = [*one] if isinstance(one, (list, tuple)) else [one]
-        whole: list[Any] = [*given, *(None, None, "", ())[len(given) :]][:4]
+        whole: list[Any] = [*given, *(None, "any", "", None)[len(given) :]][:4]
         url, kind, token, options = whole
         if not (isinstance(url, str) and is_remote(url)) or kind not in _KINDS or not isinstance(token, str):
             raise UsageError(
-                "fetched must be a list of such as ['s3://bucket/labels.txt', 'object'], got"
-                f" {one!r}. The second is one of {', '.join(_KINDS)}."
+                "fetched must be URLs such as s3://bucket/labels.txt, or ('s3://bucket/labels.txt', 'object'), got"
+                f" {one!r}. The second is one of {', '.join(_KINDS)}. Next: leave out what is no URL, as scripts find"
+                " local files by their paths."
             )
-        found.append(Fetched(local_or_url(url), kind, token, checked(options, protocol_of(url))))
+        own = _mapping(inputs) if options is None else options
+        found.append(Fetched(local_or_url(url).rstrip("/"), kind, token, checked(own, protocol_of(url))))
     return tuple(found)
 
 

@@ -134,15 +134,20 @@ def fetched_path(document: Mapping[str, Any]) -> str:
     # A process of its own: this interpreter may know no store, and the client's threads would outlive their use.
     command = [os.environ[FETCH_PYTHON_VARIABLE], "-P", "-m", "daskbatch.worker.node_files"]
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    ended = subprocess.run(
-        [*command, folder, url, kind, token, json.dumps(options)],
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        raise UsageError(f"The model {document['name']!r} cannot be fetched from {url}: {ended.stderr.strip()}")
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    try:
+        ended = subprocess.run(
+            [*command, folder, url, kind, token, json.dumps(options)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = ended.stderr.strip() if ended.returncode else ""
+    except OSError as error:  # in a container, which has only what is in it
+        told = f"{command[0]!r} cannot be started: {error.strerror or error}. Next: make it a side input of the step."
+    if told:
+        raise UsageError(f"The model {document['name']!r} cannot be fetched from {url}: {told}")
     return ended.stdout.rstrip("\n")
 
 

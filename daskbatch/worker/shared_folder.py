@@ -8,16 +8,19 @@ Runs in the runner's interpreter too: standard library, Python 3.9.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
 import os
 import shutil
+import stat
 
 __all__ = ["SharedFolder", "found_at", "leave_behind", "noted", "place_of", "remove_if_left", "sweep"]
 
 _USERS = "users.lock"
 _NOTE = "shared"
+_ASIDE = ".left-"
 
 
 class SharedFolder:
@@ -51,7 +54,8 @@ def _joined(path: str) -> int:
         os.makedirs(path, mode=0o700, exist_ok=True)
         name = os.path.join(path, _USERS)
         try:
-            number = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+            _check_own(path)
+            number = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:  # removed just now, by who was the last
             continue
         try:
@@ -62,6 +66,15 @@ def _joined(path: str) -> int:
             os.close(number)
             raise
         os.close(number)
+
+
+def _check_own(path: str) -> None:
+    """See that nobody else could have put files there: scratch folders are open to all, and the name can be known."""
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(
+            errno.EPERM, "it is no folder that this user alone may write to. Next: remove it, or set TMPDIR", path
+        )
 
 
 def _is(number: int, name: str) -> bool:
@@ -76,14 +89,16 @@ def remove_if_left(path: str) -> None:
     """Remove the folder, unless somebody uses it."""
     name = os.path.join(path, _USERS)
     try:
-        number = os.open(name, os.O_RDWR)
+        number = os.open(name, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
+        with contextlib.suppress(OSError):  # whoever made it may have ended before it had a lock; or not even that
+            os.rmdir(path)
         return
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is(number, name):
             # Aside first: who comes now makes a new one, and does not find half of this.
-            aside = f"{path}.left-{os.getpid()}"
+            aside = f"{path}{_ASIDE}{os.getpid()}"
             os.rename(path, aside)
             shutil.rmtree(aside, ignore_errors=True)
     except OSError:  # somebody uses it
@@ -109,7 +124,10 @@ def noted(scratch: str) -> str:
 def sweep(pattern: str) -> None:
     """Remove the folders of that pattern that nobody uses: their processes were killed, and with them their keepers."""
     for path in glob.glob(pattern):
-        remove_if_left(path)
+        if _ASIDE in os.path.basename(path):  # whoever removed it may have been killed at that
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            remove_if_left(path)
 
 
 def place_of(folder: str, url: str, kind: str, token: str = "") -> str:

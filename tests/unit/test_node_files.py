@@ -168,3 +168,23 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     assert path.is_dir()
     sweep(str(tmp_path / "shared-*"))
     assert not path.exists()
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+    """Its name can be guessed, and scratch folders are open to all."""
+    path = tmp_path / "shared-1"
+    path.mkdir()
+    path.chmod(0o777)
+    with pytest.raises(PermissionError, match="this user alone"):
+        SharedFolder(str(path))
+    path.rmdir()
+    path.symlink_to(tmp_path)
+    with pytest.raises(PermissionError, match="this user alone"):
+        SharedFolder(str(path))
+
+
+def test_half_of_a_folder_is_swept_too(tmp_path: Path) -> None:
+    (tmp_path / "shared-1").mkdir()  # killed before there was a lock
+    (tmp_path / "shared-2.left-1" / "deep").mkdir(parents=True)  # killed while it was removed
+    sweep(str(tmp_path / "shared-*"))
+    assert os.listdir(tmp_path) == []
