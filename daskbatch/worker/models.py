@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from daskbatch.errors import NotFound, UsageError
 from daskbatch.layout import FETCH_PYTHON_VARIABLE, NODE_FILES_VARIABLE, WORKSPACE_FOLDER, WORKSPACE_VARIABLE
 from daskbatch.nearest import nearest
 from daskbatch.worker.model_pins import pinned, submitted
-from daskbatch.worker.shared_folder import found_at, place_of
+from daskbatch.worker.shared_folder import SharedFolder, found_at, place_of
 
 __all__ = [
     "DOCUMENT",
@@ -37,8 +38,8 @@ DOCUMENT = "model.json"
 """Written last: a version without it is being registered, or was deleted."""
 FILES = "files"
 
-_own: dict[str, Any] = {}
-"""What this process has fetched outside of a run."""
+_own: dict[str, SharedFolder] = {}
+"""Where this process has what it has fetched outside of a run."""
 
 
 def get_model_path(model_name: str, version: int | None = None, root: str | None = None) -> str:
@@ -125,42 +126,34 @@ def fetched_path(document: Mapping[str, Any]) -> str:
         It cannot be fetched.
     """
     url, kind, token, options = _place(document)
-    folder = os.environ.get(NODE_FILES_VARIABLE)
-    if not folder:
-        return _fetched_here(url, kind, token, options)
+    folder = os.environ.get(NODE_FILES_VARIABLE) or _own_folder()
     place = place_of(folder, url, kind, token)
     if os.path.isdir(place):
         return found_at(place)
     # A process of its own: this interpreter may know no store, and the client's threads would outlive their use.
-    command = [os.environ[FETCH_PYTHON_VARIABLE], "-P", "-m", "daskbatch.worker.node_files"]
+    python = os.environ.get(FETCH_PYTHON_VARIABLE) or sys.executable
+    command = [python, "-P", "-m", "daskbatch.worker.node_files", folder, url, kind, token, json.dumps(options)]
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:
         ended = subprocess.run(
-            [*command, folder, url, kind, token, json.dumps(options)],
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
+            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
         )
-        told = ended.stderr.strip() if ended.returncode else ""
+        told = (ended.stderr.strip() or "no reason was told") if ended.returncode else ""
     except OSError as error:  # in a container, which has only what is in it
-        told = f"{command[0]!r} cannot be started: {error.strerror or error}. Next: make it a side input of the step."
+        told = f"{python!r} cannot be started: {error.strerror or error}. Next: make it a side input of the step."
     if told:
         raise UsageError(f"The model {document['name']!r} cannot be fetched from {url}: {told}")
     return ended.stdout.rstrip("\n")
 
 
-def _fetched_here(url: str, kind: str, token: str, options: tuple[tuple[str, str | bool], ...]) -> str:
-    """Outside of a run: a copy for this process."""
-    from daskbatch.worker.node_files import NodeFiles
-
+def _own_folder() -> str:
+    """Outside of a run: a folder that goes with this process."""
     name = os.path.join(tempfile.gettempdir(), f"daskbatch-node-{os.getuid()}-process-{os.getpid()}")
     if name not in _own:
-        _own[name] = NodeFiles(name)
+        _own[name] = SharedFolder(name)
         atexit.register(_own[name].close)
-    path: str = _own[name].get(url, kind, token, options)
-    return path
+    return name
 
 
 def latest_versions(root: str) -> dict[str, int]:

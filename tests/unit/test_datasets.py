@@ -87,9 +87,7 @@ def test_what_is_not_validated_is_looked_at_later(store: Datastore) -> None:
         Dataset.File.from_files((store, "cats"), partition_format="/{year:yyyy}/{n}.png")
 
 
-def test_a_store_is_asked_at_once_where_it_is_validated(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_is_asked_at_once_where_it_is_validated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
