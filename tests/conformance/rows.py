@@ -59,8 +59,7 @@ ROWS = (
         (
             "`Datastore.register_azure_blob_container`, `path`, `upload`, `download`, `get_default_datastore()`",
             "yes",
-            "`redirect` in `config.json` names local copies; ours: `Datastore.register(ws, name, folder_or_url)`; keys"
-            " are refused",
+            "`redirect` in `config.json` names local copies; ours: `Datastore.register(ws, name, url)`; keys are refused",
             "test_datastores",
         ),
         (
@@ -72,7 +71,7 @@ ROWS = (
         (
             "`as_named_input`, `as_mount`, `as_download`",
             "yes",
-            "a path that the script can read: the data itself, of a store each node's copy; `path_on_compute` is ignored",
+            "a path that can be read: the data itself, of a store each node's copy; `path_on_compute` is ignored",
             "test_named_inputs_mounts_and_downloads",
         ),
         (
