@@ -170,6 +170,14 @@ OPTIONS = (
         multiple=True,
     ),
     Option(
+        "fetched",
+        "URL",
+        "Object, prefix or glob of a store that each node fetches before your code starts. Where the URL stands among"
+        " the arguments or environment variables, your code is told the path of the copy. Can be given several times.",
+        default="none",
+        multiple=True,
+    ),
+    Option(
         "python",
         "PATH",
         "Python interpreter, 3.9 or later, of the processes that run your code, such as venv/bin/python.",

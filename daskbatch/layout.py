@@ -5,9 +5,11 @@ from __future__ import annotations
 __all__ = [
     "EXPERIMENT_VARIABLE",
     "FAILED_ITEMS",
+    "FETCH_PYTHON_VARIABLE",
     "LOGS",
     "MODELS_USED_VARIABLE",
     "MODELS_VARIABLE",
+    "NODE_FILES_VARIABLE",
     "ROOT_RUN_VARIABLE",
     "RUN_SUMMARY",
     "RUN_VARIABLE",
@@ -21,6 +23,8 @@ EXPERIMENT_VARIABLE = "AZUREML_ARM_PROJECT_NAME"
 """Environment variable that names the experiment to the entry scripts of a pipeline."""
 FAILED_ITEMS = "failed_items.jsonl"
 """A line for each mini-batch that failed or returned too little; there only if one did."""
+FETCH_PYTHON_VARIABLE = "DASKBATCH_FETCH_PYTHON"
+"""Environment variable of entry scripts: the interpreter that can fetch objects of a store for them."""
 LOGS = "logs"
 ROOT_RUN_VARIABLE = "AZUREML_ROOT_RUN_ID"
 """Environment variable with the id of the pipeline's run."""
@@ -28,6 +32,8 @@ MODELS_USED_VARIABLE = "DASKBATCH_MODELS_USED"
 """Environment variable of entry scripts: the private folder in which a run notes which model versions it uses."""
 MODELS_VARIABLE = "DASKBATCH_MODELS"
 """Environment variable of a pipeline's steps: a JSON file whose ``models`` were the latest versions at submission."""
+NODE_FILES_VARIABLE = "DASKBATCH_NODE_FILES"
+"""Environment variable of entry scripts: the folder with what was fetched for all processes of the run on this host."""
 RUN_SUMMARY = "run_summary.json"
 """There once the run has ended."""
 RUN_VARIABLE = "AZUREML_RUN_ID"

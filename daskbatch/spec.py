@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from daskbatch.types import MiniBatchSize
 
-__all__ = ["DEFAULT_BYTES", "DEFAULT_FILES", "EntryPoint", "InputSpec", "RunSpec"]
+__all__ = ["DEFAULT_BYTES", "DEFAULT_FILES", "EntryPoint", "Fetched", "InputSpec", "RunSpec"]
 
 DEFAULT_FILES = MiniBatchSize("files", 10)
 DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
@@ -27,6 +28,19 @@ class EntryPoint:
     """For messages: the script's path or the object's qualified name."""
     digest: str | None = None
     """Of an object, by content: equal for the same code in another process. None for a script."""
+
+
+class Fetched(NamedTuple):
+    """What the script is told of a store: a local copy, made once for each node."""
+
+    url: str
+    """As it stands in ``arguments`` and ``environment_variables``."""
+    kind: str
+    """One of `daskbatch.worker.node_files.KINDS`."""
+    token: str = ""
+    """What changes with the content: an etag, or a digest of all below a prefix."""
+    options: tuple[tuple[str, str | bool], ...] = ()
+    """How the store is reached. No secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,8 @@ class RunSpec:
     """None: the usable cores."""
     arguments: tuple[str, ...] = ()
     environment_variables: tuple[tuple[str, str], ...] = ()
+    fetched: tuple[Fetched, ...] = ()
+    """Of URLs in `arguments` and `environment_variables`: the script is told local paths instead."""
     python: str | None = None
     """Absolute path of the runners' interpreter; None: the workers' own."""
     command_prefix: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ _CREDENTIALS = {
 
 def azure_blob(
     account_name: object, container_name: object, endpoint: object, more: Mapping[str, object]
-) -> dict[str, str]:
+) -> dict[str, object]:
     """What is stored of a container.
 
     Parameters
@@ -55,9 +55,11 @@ def azure_blob(
     host = check_name("endpoint", "core.windows.net" if endpoint is None else endpoint)
     if not isinstance(container_name, str) or not _CONTAINER.fullmatch(container_name):
         raise UsageError(f"container_name must be letters, digits and '-', got {container_name!r}.")
+    elsewhere = {} if host == "core.windows.net" else {"account_host": f"{account}.blob.{host}"}
     return {
         "url": f"abfss://{container_name}@{account}.dfs.{host}",
         "type": "AzureBlob",
         "account_name": account,
         "container_name": container_name,
+        "storage_options": {"account_name": account, **elsewhere},
     }

@@ -16,10 +16,20 @@ from daskbatch.api.data_path import DataPath
 from daskbatch.api.execution import Call, Data, environment_options, live_inputs, output_place, step_call
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.api.pipeline_document import needs_of
+from daskbatch.api.places import is_url
 from daskbatch.api.relocation import relocated
 from daskbatch.api.run_folder import CANCELED, COMPLETED, FAILED, NOT_STARTED, RUNNING, PipelineFolder, now
 from daskbatch.api.step_engine import run_step
-from daskbatch.api.step_results import is_published, publish, recall, register, remember, reuse_key
+from daskbatch.api.step_results import (
+    is_published,
+    publish,
+    publish_to_store,
+    recall,
+    register,
+    remember,
+    reuse_key,
+    script_folder,
+)
 from daskbatch.api.workspace import Workspace
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.planning import digest_of_inputs
@@ -246,21 +256,24 @@ class Coordination:
         }
         live = live_inputs(self.live, step)
 
-        def call(place: DataPath | None) -> Call:
-            output = None if place is None else place.local_path()
+        def call(place: DataPath | None, folder: Path) -> Call:
+            output = script_folder(place, folder)
             return step_call(step, self.workspace, output, self.written, live, lent, str(self.folder.document))
 
         place = output_place(step, run_id, self.workspace)
-        made = call(place)
+        folder = self.folder.step(name)
+        made = call(place, folder)
         key = None if live else reuse_key(step, made)
         if key is not None and step["allow_reuse"] and not step["regenerate_outputs"]:
             found = self._earlier(key, call)
             if found is not None:
                 return found
-        folder = self.folder.step(name)
         ended = run_step(made, folder, say, self._how_to_go_on, is_first=self.number == 1, moved=self.moved)
         if place is not None:
-            publish(ended, Path(place.local_path()))
+            if is_url(place.place()):
+                publish_to_store(ended, place, str(script_folder(place, folder)))
+            else:
+                publish(ended, Path(place.place()))
             register(step, place, self.workspace)
         if key is not None:
             remember(key, folder, place, run_id, self.workspace)
@@ -285,12 +298,12 @@ class Coordination:
             place = None
         else:
             place = self.workspace.datastores[output["datastore"]].path(output["path"])
-        made = call(place)  # as it was called then: with its own output among the arguments
+        made = call(place, folder)  # as it was called then: with its own output among the arguments
         options = dict(made.options)
         paths, collection = resolve_inputs(made.inputs, options)  # type: ignore[arg-type]
         spec = make_spec(made.entry, paths, output=str(folder), **options)
         summary = reusable(spec, digest_of_inputs(spec, collection))
-        if summary is None or (place is not None and not is_published(known, Path(place.local_path()))):
+        if summary is None or (place is not None and not is_published(known, place)):
             return None
         return Done(folder, place, known["run_id"], reused=True)
 

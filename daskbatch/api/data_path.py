@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from daskbatch.api.datastore import Datastore
+    from daskbatch.remote.options import StorageOptions
 
 __all__ = ["DataPath"]
 
@@ -27,3 +28,11 @@ class DataPath:
     def local_path(self) -> str:
         """The absolute path; see `Datastore.local_path`."""
         return self.datastore.local_path(self.relative)
+
+    def place(self) -> str:
+        """The absolute path, or the URL; see `Datastore.place`."""
+        return self.datastore.place(self.relative)
+
+    def storage_options(self) -> StorageOptions:
+        """How the store of `place` is reached; empty for a folder."""
+        return self.datastore.options_of(self.place())

@@ -47,8 +47,11 @@ class FileDataset(ReferencedDataset):
 
     def options(self) -> dict[str, Any]:
         """What this dataset says about how it is read, as options of ``daskbatch.run``."""
-        form = {} if self.partition_format is None else {"partition_format": self.partition_format}
-        return {"input_format": "files", **form}
+        given: dict[str, Any] = {
+            "partition_format": self.partition_format,
+            "storage_options": dict(self.store_options()) or None,
+        }
+        return {"input_format": "files", **{name: value for name, value in given.items() if value is not None}}
 
     def run_paths(self) -> tuple[str, ...]:
         """What ``daskbatch.run`` takes as its inputs; the files themselves after `take` or `skip`.
@@ -56,10 +59,10 @@ class FileDataset(ReferencedDataset):
         Raises
         ------
         UsageError
-            A source cannot be read from here, or no file is left.
+            No file is left.
         """
         if not self.is_part:
-            return self.local_paths()
+            return self.places()
         from daskbatch.api.dataset_files import listed
 
         return tuple(listed(self))
@@ -74,6 +77,7 @@ class FileDataset(ReferencedDataset):
             mini_batch_size=None if mini_batch_size is None else parsed_size(mini_batch_size),
             partition_format=self.partition_format,
             partition_keys=self._keys(partition_keys, mini_batch_size),
+            storage_options=self.store_options(),
         )
 
     def to_dask(
@@ -178,7 +182,7 @@ class TabularDataset(ReferencedDataset):
 
     def options(self) -> dict[str, Any]:
         """What this dataset says about how it is read, as options of ``daskbatch.run``; defaults left out."""
-        given = {
+        given: dict[str, tuple[Any, Any]] = {
             "input_format": (self.format, "auto"),
             "separator": (self.separator, None),
             "header": (self.header, "first_row"),
@@ -188,6 +192,7 @@ class TabularDataset(ReferencedDataset):
             "include_path": (self.include_path, False),
             "columns": (None if self.columns is None else list(self.columns), None),
             "partition_format": (self.partition_format, None),
+            "storage_options": ({} if self.collection is not None else dict(self.store_options()), {}),
         }
         return {name: value for name, (value, default) in given.items() if value != default}
 
@@ -197,14 +202,14 @@ class TabularDataset(ReferencedDataset):
         Raises
         ------
         UsageError
-            A source cannot be read from here; or `take` or `skip` leaves rows out, which no path can say.
+            `take` or `skip` leaves rows out, which no path can say.
         """
         if self.is_part:
             raise UsageError(
                 "A table after take() or skip() is no whole file, and runs read files. Next: write those rows down,"
                 " TabularDataset(dataset.download('folder')), or give it to a ParallelRunStep, which does so."
             )
-        return () if self.collection is not None else self.local_paths()
+        return () if self.collection is not None else self.places()
 
     def _types(self) -> Mapping[str, object]:
         """`dtype`, for all columns where none is to be guessed."""
@@ -232,6 +237,7 @@ class TabularDataset(ReferencedDataset):
             columns=() if self.columns is None else column_names(self.columns),
             partition_format=self.partition_format,
             partition_keys=self._keys(partition_keys, mini_batch_size),
+            storage_options=self.store_options(),
         )
 
     def keep_columns(self, columns: Sequence[str] | str) -> TabularDataset:

@@ -11,6 +11,8 @@ from daskbatch.api.places import check_no_secret, is_url
 from daskbatch.errors import UsageError
 from daskbatch.options.inputs import partition_key_names
 from daskbatch.options.values import local_path, whole_number
+from daskbatch.remote.options import StorageOptions, checked
+from daskbatch.remote.urls import protocol_of
 from daskbatch.store.partition_format import Value, parse_format
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from daskbatch.api.data_path import DataPath
     from daskbatch.api.workspace import Workspace
 
-__all__ = ["Path", "ReferencedDataset", "absolute", "located"]
+__all__ = ["Path", "ReferencedDataset", "absolute", "located", "refuse_different_stores"]
 
 Path = str | os.PathLike[str]
 
@@ -26,35 +28,38 @@ INT64_MAX = 2**63 - 1
 
 
 def absolute(paths: object) -> tuple[str, ...]:
-    """Local paths, made absolute."""
+    """URLs, and local paths made absolute."""
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     if not isinstance(paths, Sequence) or not paths:
-        raise UsageError(f"paths must be a path, a glob or a list of them, got {paths!r}.")
-    return tuple(local_path("paths", path) for path in paths)
+        raise UsageError(f"paths must be a path, a URL, a glob or a list of them, got {paths!r}.")
+    return tuple(located(path) if isinstance(path, str) else local_path("paths", path) for path in paths)
 
 
 def located(source: DataPath | str) -> str:
-    """Where a source is, as far as is known here: an absolute path; a URL, where it cannot be read yet."""
-    if isinstance(source, str):
-        if not is_url(source):
-            return local_path("path", source)
-        check_no_secret("path", source)
-        return source
-    try:
-        return source.local_path()
-    except UsageError:
-        return f"{source.datastore.url}/{source.relative}"
+    """Where a source is: an absolute path, or a URL."""
+    if not isinstance(source, str):
+        return source.place()
+    if not is_url(source):
+        return local_path("path", source)
+    check_no_secret("path", source)
+    return source
 
 
-def _local(source: str) -> str:
-    if is_url(source):
+def refuse_different_stores(found: Mapping[StorageOptions, str]) -> None:
+    """See that all places, by the options of their stores, can be reached by the same.
+
+    Raises
+    ------
+    UsageError
+    """
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
         raise UsageError(
-            f"{source!r} cannot be read from here: it is no local path. Next: copy the data, and name its folder; or"
-            ' have "redirect" in the config.json of a workspace lead there, which pipelines follow, and here datasets'
-            " of its datastores: (ws.datastores['name'], 'path')."
+            f"{first} and {second} lie in stores that are reached by different options, {dict(one)} and"
+            f" {dict(other)}, and a run reads all of its inputs by the same. Next: make a run, or a step, for each, or"
+            " register one datastore with the options of both."
         )
-    return local_path("paths", source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,8 @@ class ReferencedDataset:
 
     sources: tuple[Any, ...] = field(default=(), repr=False)
     partition_format: str | None = None
+    storage_options: Any = field(default=(), repr=False)
+    """How the store of sources that are URLs is reached; a mapping is checked. Of DataPaths their datastore tells."""
     taken: int | None = None
     """How many there are at most after those `skipped`: files, or rows. None: all."""
     skipped: int = 0
@@ -90,6 +97,10 @@ class ReferencedDataset:
         object.__setattr__(self, "paths", paths)
         if self.partition_format is not None:
             parse_format(self.partition_format)
+        first = next(filter(is_url, paths), "")
+        if self.storage_options and not first:
+            raise UsageError("storage_options are for data in a store, such as s3://bucket/key. Leave them out.")
+        object.__setattr__(self, "storage_options", checked(self.storage_options, protocol_of(first)))
 
     @property
     def references(self) -> tuple[Any, ...]:
@@ -101,17 +112,29 @@ class ReferencedDataset:
         """Whether `take` or `skip` leaves something out."""
         return self.taken is not None or self.skipped > 0
 
-    def local_paths(self) -> tuple[str, ...]:
-        """Local paths of the sources, as they are written: folders, globs.
+    def places(self) -> tuple[str, ...]:
+        """Local paths and URLs of the sources, as they are written: folders, globs."""
+        return tuple(map(located, self.sources)) if self.sources else absolute(self.paths)
+
+    def is_remote(self) -> bool:
+        """Whether the data lies in a store."""
+        return getattr(self, "collection", None) is None and any(map(is_url, self.places()))
+
+    def store_options(self) -> StorageOptions:
+        """How the store of the data is reached; empty for files.
 
         Raises
         ------
         UsageError
-            One cannot be read from here.
+            It lies in several stores with different options.
         """
-        if not self.sources:
-            return absolute(self.paths)
-        return tuple(_local(source) if isinstance(source, str) else source.local_path() for source in self.sources)
+        found: dict[StorageOptions, str] = {}
+        for source, place in zip(self.references, self.places(), strict=True):
+            if is_url(place):
+                own = self.storage_options if isinstance(source, str) else source.storage_options()
+                found.setdefault(own, place)
+        refuse_different_stores(found)
+        return next(iter(found), ())
 
     def take(self, count: int) -> Self:
         """The first ones alone: files, or rows.

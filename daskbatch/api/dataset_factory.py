@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from daskbatch.api.dataset import FileDataset, TabularDataset
-from daskbatch.api.dataset_files import validate as look_at
+from daskbatch.api.dataset_files import validate_declared as look_at
 from daskbatch.api.dataset_registry import dataset_names, get_by_name
 from daskbatch.api.dataset_sources import in_datastore, sources_of
 from daskbatch.api.tabular_factory import TabularDatasetFactory

@@ -16,8 +16,11 @@ from daskbatch.api.dataset_base import ReferencedDataset
 from daskbatch.api.dataset_files import all_files, listed
 from daskbatch.api.dataset_rows import tables
 from daskbatch.api.dataset_sources import target_of
+from daskbatch.api.places import is_url
+from daskbatch.api.store_transfer import folder_at, objects_below
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.remote.options import StorageOptions
 from daskbatch.store.partition_format import Value, parse_format
 
 __all__ = ["chosen_keys", "key_values", "partition_by"]
@@ -82,8 +85,12 @@ def partition_by(
             f"name={name!r}: a dataset is registered in the workspace of its datastore, but target is the folder"
             f" {source!r}. Give target=(datastore, 'folder'), or call register(workspace, name) afterwards."
         )
-    folder = Path(source if isinstance(source, str) else source.local_path())
-    times = _write(dataset, list(partition_keys), folder)
+    place = source if isinstance(source, str) else source.place()
+    if is_url(place):
+        assert not isinstance(source, str)
+        times = _put(dataset, list(partition_keys), place, source.storage_options())
+    else:
+        times = _write(dataset, list(partition_keys), Path(place))
     parts = [f"{key}={{{key}:{_TIME}}}" if key in times else f"{key}={{{key}}}" for key in partition_keys]
     form = "/" + "/".join([*parts, "*.parquet"])
     made: TabularDataset | FileDataset
@@ -94,6 +101,14 @@ def partition_by(
     if name is None or isinstance(source, str):
         return made
     return made.register(source.datastore.workspace, name, create_new_version=True)
+
+
+def _put(dataset: TabularDataset, keys: list[str], url: str, options: StorageOptions) -> list[str]:
+    """The same below a URL, where objects appear one by one."""
+    if any(True for _ in objects_below(url, options)):
+        raise UsageError(f"target must be a new or an empty folder, but there are objects below {url!r}.")
+    with folder_at(url, options) as local:
+        return _write_parts(tables(dataset, None if dataset.collection is not None else BLOCK), keys, local)
 
 
 def _write(dataset: TabularDataset, keys: list[str], folder: Path) -> list[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daskbatch.api import transfer
 from daskbatch.api.azure_blob import azure_blob
 from daskbatch.api.data_path import DataPath
+from daskbatch.api.datastore_files import DatastoreFiles
 from daskbatch.api.documents import check_name, names, read_document, write_document
 from daskbatch.api.named import not_found
 from daskbatch.api.places import inner_path, is_url, place
 from daskbatch.api.redirect import redirected
 from daskbatch.errors import UsageError
+from daskbatch.remote.options import StorageOptions, checked
+from daskbatch.remote.urls import protocol_of
 
 if TYPE_CHECKING:
     from daskbatch.api.workspace import Workspace
@@ -25,7 +26,7 @@ DEFAULT = "workspaceblobstore"
 """Always there: a folder of the workspace."""
 
 
-class Datastore:
+class Datastore(DatastoreFiles):
     """A registered datastore.
 
     Parameters
@@ -49,6 +50,8 @@ class Datastore:
     account_name: str | None
     """Of Azure Blob Storage."""
     container_name: str | None
+    storage_options: StorageOptions
+    """How the store is reached; no secrets."""
 
     def __init__(self, workspace: Workspace, name: str | None = None) -> None:
         if name is None:
@@ -61,6 +64,10 @@ class Datastore:
         self.workspace, self.name = workspace, name
         self.url, self.datastore_type = str(document.get("url")), str(document.get("type"))
         self.account_name, self.container_name = document.get("account_name"), document.get("container_name")
+        options = document.get("storage_options")
+        if options is None and self.account_name is not None:  # registered before there were options
+            options = {"account_name": self.account_name}
+        self.storage_options = checked(options, protocol_of(self.url)) if is_url(self.url) else ()
 
     @classmethod
     def get(cls, workspace: Workspace, datastore_name: str) -> Datastore:
@@ -80,7 +87,12 @@ class Datastore:
 
     @classmethod
     def register(
-        cls, workspace: Workspace, name: str, url: str | os.PathLike[str], overwrite: bool = False
+        cls,
+        workspace: Workspace,
+        name: str,
+        url: str | os.PathLike[str],
+        overwrite: bool = False,
+        **options: object,
     ) -> Datastore:
         """Give a storage root a name.
 
@@ -92,6 +104,9 @@ class Datastore:
             A folder, or a URL that fsspec knows, such as ``s3://bucket/photos``; without keys in it.
         overwrite : bool
             Whether to replace a datastore of that name.
+        **options
+            How the store is reached, the ``storage_options`` of runs: for S3 ``endpoint_url``, ``profile``, ``anon``,
+            ``region`` and others. Secrets are refused.
 
         Raises
         ------
@@ -100,7 +115,13 @@ class Datastore:
         """
         root = place("url", url)
         kind = root.partition("://")[0] if is_url(root) else "Folder"
-        return cls._register(workspace, "name", name, overwrite, {"url": root, "type": kind})
+        if options and not is_url(root):
+            raise UsageError(
+                f"{', '.join(options)}: a folder has no options, and {root!r} is one. Options are for stores, such as"
+                " s3://bucket/photos. Leave them out."
+            )
+        known = {"storage_options": dict(checked(options, protocol_of(root)))} if options else {}
+        return cls._register(workspace, "name", name, overwrite, {"url": root, "type": kind, **known})
 
     @classmethod
     def register_azure_blob_container(
@@ -140,7 +161,7 @@ class Datastore:
 
     @classmethod
     def _register(
-        cls, workspace: Workspace, what: str, name: str, overwrite: bool, document: dict[str, str]
+        cls, workspace: Workspace, what: str, name: str, overwrite: bool, document: dict[str, object]
     ) -> Datastore:
         check_name(what, name)
         try:
@@ -202,124 +223,25 @@ class Datastore:
         UsageError
             It is in no folder.
         """
-        inner = inner_path("path", path)
-        found = redirected(self.workspace, f"{self.url.rstrip('/')}/{inner}" if inner else self.url)
+        found = self.place(path)
         if not is_url(found):
             return found
         known = f"{self.account_name}/{self.container_name}" if self.account_name else self.url
         raise UsageError(
-            f"The datastore {self.name!r} is {self.url!r}, and data is read from folders only as yet: other stores come"
-            f' with a later release. Copy the data, and name its folder in config.json: "redirect":'
+            f"The datastore {self.name!r} is {self.url!r}, and no folder. Next: place(path) is the URL, and"
+            f' download(folder) copies the data; or name a folder with a copy in config.json: "redirect":'
             f' {{"{known}": "folder"}}.'
         )
 
-    def upload(
-        self,
-        src_dir: str | os.PathLike[str],
-        target_path: str | None = None,
-        overwrite: bool = False,
-        show_progress: bool = True,
-    ) -> DataPath:
-        """Copy a folder into the datastore.
+    def place(self, path: str | None = None) -> str:
+        """The absolute path or the URL of something in this datastore, wherever it is redirected to."""
+        inner = inner_path("path", path)
+        return redirected(self.workspace, f"{self.url.rstrip('/')}/{inner}" if inner else self.url)
 
-        Parameters
-        ----------
-        src_dir : path
-        target_path : str, optional
-            Folder in the datastore; by default its root.
-        overwrite : bool
-            Whether to replace files that are there; else they are passed over.
-        show_progress : bool
-            Whether to print a line for each file.
-
-        Returns
-        -------
-        DataPath
-            The folder in the datastore.
-
-        Raises
-        ------
-        UsageError
-            There is no such folder, or the datastore cannot be written.
-        """
-        source = transfer.local_folder("src_dir", src_dir)
-        files = transfer.below(source)
-        return self._upload([(source / file, file) for file in files], target_path, overwrite, show_progress)
-
-    def upload_files(
-        self,
-        files: Iterable[str | os.PathLike[str]],
-        relative_root: str | os.PathLike[str] | None = None,
-        target_path: str | None = None,
-        overwrite: bool = False,
-        show_progress: bool = True,
-    ) -> DataPath:
-        """Copy files into the datastore.
-
-        Parameters
-        ----------
-        files : iterable of paths
-        relative_root : path, optional
-            The folder above all of them whose structure they keep; by default the closest one.
-        target_path, overwrite, show_progress
-            As for `upload`.
-
-        Returns
-        -------
-        DataPath
-            The folder in the datastore.
-
-        Raises
-        ------
-        UsageError
-            A file is missing or outside of `relative_root`, or the datastore cannot be written.
-        """
-        return self._upload(transfer.relative(files, relative_root), target_path, overwrite, show_progress)
-
-    def _upload(
-        self, files: list[tuple[Path, str]], target_path: str | None, overwrite: bool, show_progress: bool
-    ) -> DataPath:
-        inner = inner_path("target_path", target_path)
-        root = Path(self.local_path(inner))
-        transfer.copy([(source, root / file) for source, file in files], overwrite, show_progress, "Uploading")
-        return DataPath(self, inner)
-
-    def download(
-        self,
-        target_path: str | os.PathLike[str],
-        prefix: str | None = None,
-        overwrite: bool = False,
-        show_progress: bool = True,
-    ) -> int:
-        """Copy files out of the datastore, under the paths that they have in it.
-
-        Parameters
-        ----------
-        target_path : path
-            A local folder, made where it is missing.
-        prefix : str, optional
-            What their paths in the datastore begin with; by default all are copied.
-        overwrite, show_progress
-            As for `upload`.
-
-        Returns
-        -------
-        int
-            How many files were copied.
-
-        Raises
-        ------
-        UsageError
-            The datastore cannot be read, or the folder not be written.
-        """
-        start = inner_path("prefix", prefix)
-        if start and prefix and prefix.endswith("/"):
-            start += "/"
-        root, target = Path(self.local_path()), Path(transfer.local("target_path", target_path))
-        found = [(root / file, target / file) for file in transfer.below(root, start)]
-        if show_progress and not found:
-            print(f"Nothing in {str(root)!r} begins with {start!r}.")
-        return transfer.copy(found, overwrite, show_progress, "Downloading")
+    def options_of(self, place: str) -> StorageOptions:
+        """How a place that `place` gave is reached: where it was redirected to, other options hold."""
+        own = self.url.rstrip("/")
+        return self.storage_options if place == own or place.startswith(own + "/") else ()
 
 
 def datastore_names(workspace: Workspace) -> list[str]:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from daskbatch.api import store_transfer
 from daskbatch.api.config_rules import RUN_OPTIONS
 from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_files import relative_paths, validate
 from daskbatch.api.dataset_rows import materialise
+from daskbatch.api.fetched_inputs import fetched_of, inputs_told
 from daskbatch.api.inputs import refuse_different
 from daskbatch.api.outputs import read_output
+from daskbatch.api.places import is_url
 from daskbatch.api.references import from_document, localised
 from daskbatch.environments import resolve
 from daskbatch.environments_packages import pins_tensorflow_below_2
@@ -26,6 +29,7 @@ from daskbatch.errors import UsageError
 from daskbatch.layout import MODELS_VARIABLE, SIDE_INPUT_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.options.names import RunOptions
 from daskbatch.plan_inputs import state_of_inputs
+from daskbatch.spec import Fetched
 
 if TYPE_CHECKING:
     from daskbatch.api.workspace import Workspace
@@ -109,14 +113,18 @@ def step_call(
         one["name"]: live.get(one["name"]) or _data(one["dataset"], workspace, written)
         for one in (*step["inputs"], *step["side_inputs"])
     }
-    arguments = [_argument(one, data, output, workspace) for one in step["arguments"]]
+    side_files = [one["name"] for one in step["side_inputs"] if isinstance(data[one["name"]], FileDataset)]
+    fetched = fetched_of(data, [*side_files, *inputs_told(step["arguments"])])
+    paths = _Paths(data, fetched, workspace)
+    arguments = [_argument(one, paths, output) for one in step["arguments"]]
     made: dict[str, Any] = {
         **{name: step["config"][name] for name in RUN_OPTIONS},
         **lent,
         "source_directory": step["source_directory"],
         "arguments": arguments or None,
         "script_output": output,
-        "environment_variables": _variables(step, workspace, data, models) or None,
+        "environment_variables": _variables(step, workspace, paths, side_files, models) or None,
+        "fetched": [*fetched.values()] or None,
     }
     options = {name: value for name, value in made.items() if value is not None}
     _refuse_unknown(options)
@@ -172,7 +180,7 @@ def check_step(step: Mapping[str, Any], workspace: Workspace, live: Mapping[str,
     _refuse_unknown({name: value for name, value in step["config"].items() if value is not None})
     place = output_place(step, "run", workspace)
     if place is not None:
-        _tell_of_others(step, place.local_path(), say)
+        _tell_of_others(step, place, say)
     known = [one for one in step["inputs"] if "output" not in one["dataset"]]
     data = [live.get(one["name"]) or _data(one["dataset"], workspace, {}) for one in known]
     side = [_data(one["dataset"], workspace, {}) for one in step["side_inputs"] if "output" not in one["dataset"]]
@@ -183,9 +191,14 @@ def check_step(step: Mapping[str, Any], workspace: Workspace, live: Mapping[str,
     environment_options(step["environment"], workspace, say, build=False)
 
 
-def _tell_of_others(step: Mapping[str, Any], folder: str, say: Notify) -> None:
+def _tell_of_others(step: Mapping[str, Any], place: DataPath, say: Notify) -> None:
     """What others have put into a folder that is not of this run alone stays, and whoever reads it gets both."""
-    if os.path.isdir(folder) and os.listdir(folder):
+    folder = place.place()
+    if is_url(folder):
+        there = any(True for _ in store_transfer.objects_below(folder, place.storage_options()))
+    else:
+        there = os.path.isdir(folder) and bool(os.listdir(folder))
+    if there:
         say(
             f"The output of the step {step['name']!r} goes to {folder!r}, which holds files already. They stay beside"
             " what is written now; those of the same name are replaced. Next: put {run-id} into the destination, for a"
@@ -216,36 +229,48 @@ def _whole(dataset: Data, workspace: Workspace | None) -> Data:
 
 
 def _variables(
-    step: Mapping[str, Any], workspace: Workspace | None, data: Mapping[str, Data], models: str | None
+    step: Mapping[str, Any], workspace: Workspace | None, paths: _Paths, names: list[str], models: str | None
 ) -> dict[str, str]:
-    names = [name for one in step["side_inputs"] if isinstance(data[name := one["name"]], FileDataset)]
     return {
         **({} if workspace is None else {WORKSPACE_VARIABLE: str(workspace.root)}),
         **({} if models is None else {MODELS_VARIABLE: models}),
-        **{f"{SIDE_INPUT_VARIABLE}{name}": _path_of(data[name], workspace) for name in names},
+        **{f"{SIDE_INPUT_VARIABLE}{name}": paths.of(name) for name in names},
         **step["environment"]["environment_variables"],
         **(step["config"]["environment_variables"] or {}),
     }
 
 
-def _argument(given: Any, data: Mapping[str, Data], target: str | None, workspace: Workspace | None) -> str:
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """What the script is told of its inputs."""
+
+    data: Mapping[str, Data]
+    fetched: Mapping[str, Fetched]
+    workspace: Workspace | None
+
+    def of(self, name: str) -> str:
+        """A local path; a URL in the place of the path that a node will have."""
+        return self.fetched[name].url if name in self.fetched else _path_of(self.data[name], self.workspace)
+
+
+def _argument(given: Any, paths: _Paths, target: str | None) -> str:
     if isinstance(given, str):
         return given
     ((kind, value),) = given.items()
     if kind == "join":
-        return "".join(_argument(part, data, target, workspace) for part in value)
+        return "".join(_argument(part, paths, target) for part in value)
     if kind == "output":
         if target is None:
             raise UsageError("the script is told its output folder, which the job does not name. Next: add --output.")
         return target
-    return _path_of(data[value], workspace)
+    return paths.of(value)
 
 
 def _path_of(dataset: Data, workspace: Workspace | None) -> str:
     """A path at which a script finds a dataset: its own folder or file, or a folder with links to its files."""
     if getattr(dataset, "collection", None) is not None:
         raise UsageError("A dataframe has no path: leave it out of arguments.")
-    paths = dataset.local_paths()
+    paths = dataset.places()
     if len(paths) == 1 and os.path.lexists(paths[0]) and not dataset.is_part:
         return str(paths[0])
     if workspace is None:
@@ -254,7 +279,7 @@ def _path_of(dataset: Data, workspace: Workspace | None) -> str:
     if folder.is_dir():
         return str(folder)
     if isinstance(dataset, TabularDataset) and dataset.is_part:
-        return str(materialise(dataset, _shared(workspace)).local_paths()[0])
+        return str(materialise(dataset, _shared(workspace)).places()[0])
     part = folder.with_name(f".{secrets.token_hex(8)}.tmp")
     for path, relative in relative_paths(dataset):
         link = part / relative
@@ -281,5 +306,5 @@ def digest(dataset: Data) -> str:
         There are none.
     """
     plain = replace(dataset, taken=None, skipped=0)
-    what = [list(dataset.local_paths()), dataset.taken, dataset.skipped, state_of_inputs(plain.spec()).digest]
+    what = [list(dataset.places()), dataset.taken, dataset.skipped, state_of_inputs(plain.spec()).digest]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()

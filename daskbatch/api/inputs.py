@@ -8,6 +8,7 @@ from typing import Any
 
 from daskbatch.api.consumption import DatasetConsumptionConfig
 from daskbatch.api.dataset import FileDataset, TabularDataset
+from daskbatch.api.dataset_base import refuse_different_stores
 from daskbatch.errors import UsageError
 from daskbatch.options.names import RunOptions
 
@@ -49,7 +50,10 @@ def refuse_different(datasets: Sequence[FileDataset | TabularDataset]) -> None:
     UsageError
         They are not read in the same way.
     """
-    plain = [replace(one, sources=(), paths=".", taken=None, skipped=0) for one in datasets]
+    if len(datasets) > 1:
+        files = [one for one in datasets if getattr(one, "collection", None) is None]
+        refuse_different_stores({one.store_options(): one.places()[0] for one in files if one.is_remote()})
+    plain = [replace(one, sources=(), paths=".", taken=None, skipped=0, storage_options=()) for one in datasets]
     live = any(getattr(one, "collection", None) is not None for one in datasets)
     if len(datasets) > 1 and (live or any(one != plain[0] for one in plain)):
         raise UsageError(

@@ -114,14 +114,14 @@ class JobPlace:
                 from daskbatch.api.model import Model
 
                 number = None if version == "latest" else int(version) if version.isdecimal() else -1
-                return FileDataset(Model(self.needed(path), name, version=number).path)
+                model = Model(self.needed(path), name, version=number)
+                return FileDataset(model.path, storage_options=model.storage_options)
             return get_by_name(self.needed(path), name, version)
         source = self.place(path)
         if kind != "mltable":
             return FileDataset(sources=(source,))
-        where = source if isinstance(source, str) else source.local_path()
-        file = Path(where, MLTABLE)
-        if not is_url(where) and file.is_file():
+        where = source if isinstance(source, str) else source.place()
+        if not is_url(where) and (file := Path(where, MLTABLE)).is_file():
             return read_mltable(file, JobPlace(file.parent, self.workspace).place)
         return TabularDataset(sources=(source,))
 

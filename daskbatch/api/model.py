@@ -76,12 +76,13 @@ class Model:
         self.tags, self.properties = dict(document.get("tags") or {}), dict(document.get("properties") or {})
         self.created_time = dt.datetime.fromisoformat(document["created"])
         self._inner = document["path"]
+        self._document = document
 
     @classmethod
     def register(
         cls,
         workspace: Workspace,
-        model_path: str | os.PathLike[str],
+        model_path: object,
         model_name: str,
         tags: Mapping[str, object] | None = None,
         properties: Mapping[str, object] | None = None,
@@ -94,8 +95,9 @@ class Model:
         Parameters
         ----------
         workspace : Workspace
-        model_path : path
-            A file or a folder; what links in it lead to is copied.
+        model_path : path, URL, DataPath or (Datastore, path)
+            A file or a folder; what links in it lead to is copied. What lies in a store stays there, and is fetched
+            for each node that asks. Where the default datastore is a store, local files are copied into it.
         model_name : str
         tags, properties : mapping, optional
             Texts under names.
@@ -110,26 +112,50 @@ class Model:
         UsageError
             There is no such file, or it cannot be copied.
         """
-        from daskbatch.api.documents import check_name, next_version, write_document
+        from daskbatch.api.documents import check_name, next_version
         from daskbatch.api.ignored import accept
         from daskbatch.options.values import local_path
 
         accept("Model.register", ignored, _AZURE)
         check_name("model_name", model_name)
         labels = {"tags": _texts("tags", tags), "properties": _texts("properties", properties)}
+        from daskbatch.api.model_store import put_model, stored_model
+
+        where = stored_model(model_path, child_paths)
+        if where is not None:
+            version = next_version(Path(models.models_folder(str(workspace.root)), model_name))
+            return cls._write(workspace, model_name, version, where, description, labels)
         source = Path(local_path("model_path", model_path))
         parts = _parts(source, child_paths, workspace.folder)
         version = next_version(Path(models.models_folder(str(workspace.root)), model_name))
         folder = Path(models.model_folder(str(workspace.root), model_name, version))
         try:
-            _copy(source, folder / models.FILES / source.name, parts)
+            where = put_model(workspace, source, parts, f"{model_name}/{version}")
+            if where is None:
+                where = {"path": source.name}
+                _copy(source, folder / models.FILES / source.name, parts)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return cls._write(workspace, model_name, version, where, description, labels)
+
+    @classmethod
+    def _write(
+        cls,
+        workspace: Workspace,
+        name: str,
+        version: int,
+        where: Mapping[str, object],
+        description: str | None,
+        labels: Mapping[str, object],
+    ) -> Model:
+        from daskbatch.api.documents import write_document
+
         created = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-        document = {"name": model_name, "version": version, "path": source.name, "description": description, **labels}
+        document = {"name": name, "version": version, **where, "description": description, **labels}
+        folder = Path(models.model_folder(str(workspace.root), name, version))
         write_document(folder / models.DOCUMENT, {**document, "created": created}, overwrite=False)
-        return cls(workspace, model_name, version=version)
+        return cls(workspace, name, version=version)
 
     @staticmethod
     def get_model_path(model_name: str, version: int | None = None, _workspace: Workspace | None = None) -> str:
@@ -191,8 +217,15 @@ class Model:
 
     @property
     def path(self) -> str:
-        """The absolute path of its folder or file."""
+        """The absolute path of its folder or file; its URL where it lies in a store."""
+        if "url" in self._document:
+            return str(self._document["url"])
         return str(self._folder / models.FILES / self._inner)
+
+    @property
+    def storage_options(self) -> dict[str, object]:
+        """How the store that it lies in is reached; empty for files."""
+        return dict(self._document.get("storage_options", {}))
 
     @property
     def _folder(self) -> Path:
@@ -226,11 +259,12 @@ class Model:
         target = Path(local_path("target_dir", target_dir), self._inner)
         if os.path.lexists(target) and not exist_ok:
             raise UsageError(f"{str(target)!r} is there already. Choose another target_dir, or give exist_ok=True.")
-        _copy(Path(self.path), target, None)
+        source = models.fetched_path(self._document) if "url" in self._document else self.path
+        _copy(Path(source), target, None)
         return str(target)
 
     def delete(self) -> None:
-        """Delete this version. Its number is not used again."""
+        """Delete this version, whose number is not used again; what lies in a store stays there."""
         (self._folder / models.DOCUMENT).unlink(missing_ok=True)
         shutil.rmtree(self._folder / models.FILES, ignore_errors=True)
 

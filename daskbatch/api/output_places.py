@@ -8,7 +8,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.execution import output_place
-from daskbatch.api.references import from_document, local_paths
+from daskbatch.api.places import is_url
+from daskbatch.api.references import from_document, places
 from daskbatch.errors import UsageError
 from daskbatch.options.output import taken_as_input
 
@@ -47,16 +48,19 @@ def refuse_overlaps(steps: Sequence[Mapping[str, Any]], workspace: Workspace) ->
 
 
 def _folder(step: Mapping[str, Any], workspace: Workspace) -> str | None:
-    """Where the output would be in a run; None where it is no folder here."""
+    """Where the output would be in a run, a path or a URL; None where that is not known."""
     try:
         place = output_place(step, f"run-{step['name']}", workspace)
-        return None if place is None else place.local_path()
+        return None if place is None else place.place()
     except UsageError:
         return None
 
 
 def _holds(one: str, other: str) -> bool:
     """Whether two folders are one, or one of them is in the other."""
+    if is_url(one) or is_url(other):
+        first, second = (f"{url.rstrip('/')}/" for url in (one, other))
+        return first.startswith(second) or second.startswith(first)
     real = [os.path.realpath(path) for path in (one, other)]
     return os.path.commonpath(real) in real
 
@@ -66,20 +70,28 @@ def _inputs(step: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
         data = one["dataset"]
         if "type" in data and "live" not in data:
             try:
-                yield from local_paths(from_document(data, workspace), workspace)
+                yield from places(from_document(data, workspace), workspace)
             except UsageError:
                 continue
 
 
 def _check_apart(step: Mapping[str, Any], path: str, folder: str) -> None:
+    if is_url(path) or is_url(folder):
+        if _holds(path, folder):
+            raise UsageError(_mixed(step, folder, f"holds the input {path!r}, or lies in it"))
+        return
     config = step["config"]
     name = "" if config["output_action"] == "summary_only" else config["append_row_file_name"] or ""
     told = taken_as_input(path, folder, "") or taken_as_input(path, folder, name)
     if told is None and os.path.isdir(path) and _holds(path, folder):
         told = f"holds the input folder {path!r}"
     if told is not None:
-        raise UsageError(
-            f"The output of the step {step['name']!r} goes to {folder!r}, which {told}: results would be mixed with the"
-            " input, and later runs would read them. Next: name the input more narrowly, such as by"
-            " (datastore, 'FOLDER') or a glob, or give the output another destination or datastore."
-        )
+        raise UsageError(_mixed(step, folder, told))
+
+
+def _mixed(step: Mapping[str, Any], folder: str, told: str) -> str:
+    return (
+        f"The output of the step {step['name']!r} goes to {folder!r}, which {told}: results would be mixed with the"
+        " input, and later runs would read them. Next: name the input more narrowly, such as by"
+        " (datastore, 'FOLDER') or a glob, or give the output another destination or datastore."
+    )

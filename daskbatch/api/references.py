@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from daskbatch.api.data_path import DataPath
     from daskbatch.api.workspace import Workspace
 
-__all__ = ["as_document", "from_document", "local_paths", "localised"]
+__all__ = ["as_document", "from_document", "localised", "places"]
 
 _TABLE = ("format", "separator", "header", "encoding", "support_multi_line", "include_path", "infer_column_types")
 """Fields of a TabularDataset that are JSON values as they are."""
@@ -45,6 +45,7 @@ def as_document(dataset: FileDataset | TabularDataset) -> dict[str, Any]:
         "partition_format": dataset.partition_format,
         "take": dataset.taken,
         "skip": dataset.skipped or None,
+        "storage_options": dict(dataset.storage_options) or None,
         "name": dataset.name,
         "version": dataset.version,
     }
@@ -88,6 +89,7 @@ def from_document(document: Mapping[str, Any], workspace: Workspace) -> FileData
         "partition_format": document.get("partition_format"),
         "taken": document.get("take"),
         "skipped": document.get("skip", 0),
+        "storage_options": document.get("storage_options") or (),
         "name": document.get("name"),
         "version": document.get("version"),
     }
@@ -103,39 +105,30 @@ def _from_source(path: Any, workspace: Workspace) -> DataPath | str:
     return str(path)
 
 
-def local_paths(dataset: FileDataset | TabularDataset, workspace: Workspace) -> list[str]:
-    """Local paths of a dataset's sources: folders, files and globs, wherever the workspace redirects them to.
+def places(dataset: FileDataset | TabularDataset, workspace: Workspace) -> list[str]:
+    """Local paths and URLs of a dataset's sources: folders, files and globs, wherever the workspace redirects them to.
 
     `take` and `skip` are not seen here: see `daskbatch.api.dataset_rows.materialise`.
-
-    Raises
-    ------
-    UsageError
-        One cannot be read from here.
     """
-    found = []
-    for source in dataset.references:
-        if not isinstance(source, str):
-            found.append(source.local_path())
-            continue
-        place = redirected(workspace, source if is_url(source) else local_path("path", source))
-        if is_url(place):
-            raise UsageError(
-                f"{place!r} cannot be read in this version, which reads local files. Copy the data, and name its folder"
-                f' in config.json: "redirect": {{{source!r}: "folder"}}.'
-            )
-        found.append(place)
-    return found
+    return [_place(source, workspace) for source in dataset.references]
+
+
+def _place(source: DataPath | str, workspace: Workspace) -> str:
+    if not isinstance(source, str):
+        return source.place()
+    return redirected(workspace, source if is_url(source) else local_path("path", source))
 
 
 def localised(dataset: FileDataset | TabularDataset, workspace: Workspace) -> FileDataset | TabularDataset:
-    """The same dataset, with local paths in the place of what it refers to.
+    """The same dataset, with local paths and URLs in the place of what it refers to.
 
     Raises
     ------
     UsageError
-        As `local_paths`.
+        It lies in several stores that are reached by different options.
     """
     if getattr(dataset, "collection", None) is not None:
         return dataset
-    return replace(dataset, sources=(), paths=tuple(local_paths(dataset, workspace)))
+    paths = tuple(places(dataset, workspace))
+    options = dataset.store_options() if any(map(is_url, paths)) else ()
+    return replace(dataset, sources=(), paths=paths, storage_options=options)

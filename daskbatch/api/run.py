@@ -207,6 +207,10 @@ def run(
             What the script finds in ``sys.argv``.
         environment_variables : mapping
             Set in the runners.
+        fetched : sequence of str
+            URLs of objects, prefixes or globs that each node fetches before `entry` starts. Where one stands among
+            `arguments` or `environment_variables`, `entry` is told the path of the copy. They are reached as
+            `storage_options` says.
         python : path
             Another interpreter for the processes that run `entry`, 3.9 or later, such as a virtual environment's. It
             needs pandas and pyarrow for tables, and nothing for files. A class or function must be of the same version.

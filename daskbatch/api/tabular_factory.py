@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.data_types import DataType, PromoteHeadersBehavior, dtype_of, header_of
 from daskbatch.api.dataset import TabularDataset
-from daskbatch.api.dataset_files import validate as look_at
+from daskbatch.api.dataset_files import validate_declared as look_at
 from daskbatch.api.dataset_sources import in_datastore, sources_of, target_of
+from daskbatch.api.store_transfer import folder_at
 from daskbatch.errors import UsageError
 from daskbatch.options.tables import separator_character, text_encoding
 
@@ -246,8 +247,13 @@ def _written(dataframe: pd.DataFrame, target: object) -> TabularDataset:
     from daskbatch.api.dataset_rows import write_parquet
 
     place, folder = target_of("target", target), uuid.uuid4().hex
-    root = Path(place if isinstance(place, str) else place.local_path(), folder)
-    source = str(root) if isinstance(place, str) else place.datastore.path(f"{place.relative}/{folder}")
+    if isinstance(place, str):
+        source: Any = os.path.join(place, folder)
+        root, options = source, ()
+    else:
+        source = place.datastore.path(f"{place.relative}/{folder}")
+        root, options = source.place(), source.storage_options()
     rows = pa.Table.from_pandas(dataframe, preserve_index=False)
-    write_parquet(iter([rows]), root / "part-00000.parquet")
+    with folder_at(root, options) as local:
+        write_parquet(iter([rows]), local / "part-00000.parquet")
     return TabularDataset(sources=(source,), format="parquet")

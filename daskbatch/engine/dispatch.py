@@ -27,7 +27,8 @@ from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.policy import InitGate
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
-from daskbatch.worker.plugin import PluginSettings, run_row
+from daskbatch.worker.plugin import run_row
+from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.wire import encode_row
 
 __all__ = ["Dispatcher"]

@@ -21,7 +21,7 @@ from daskbatch.events import Notice
 from daskbatch.plan_listing import scheme_of
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
-from daskbatch.worker.plugin import PluginSettings
+from daskbatch.worker.plugin_settings import PluginSettings
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -66,6 +66,7 @@ def run_over_dask(run: _Run) -> None:
         folder=spec.folder,
         copies=scheme_of(spec.input.paths),
         storage=spec.input.storage_options,
+        fetched=spec.fetched,
         lease=LEASE,
         output_storage=spec.output_storage_options,
         models=run.folder.models_used(),

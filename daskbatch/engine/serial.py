@@ -7,6 +7,7 @@ limits do not hold.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ from daskbatch.engine.books import Books
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.planning import Prepared
 from daskbatch.engine.stop import Stop
-from daskbatch.errors import InitFailed
+from daskbatch.errors import DaskbatchError, InitFailed
 from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.plan_copies import copies_in_process
 from daskbatch.spec import RunSpec
@@ -32,6 +33,7 @@ from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import tensorflow1
 from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
 from daskbatch.worker.entry import configure
+from daskbatch.worker.fetched import told, with_files
 from daskbatch.worker.models import model_variables
 from daskbatch.worker.origins import Origins
 from daskbatch.worker.script import Script, load_object, load_script
@@ -175,12 +177,19 @@ def own_script(
     written = spec.script_folder if place.script_files is None else str(place.script_files)
     if place.script_files is not None:
         place.script_files.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
+    given = {**dict(spec.environment_variables), MODELS_USED_VARIABLE: str(place.models)}
+    with contextlib.ExitStack() as stack:
+        try:
+            paths, more = stack.enter_context(with_files(spec.fetched, given, spec.read_timeout))
+        except (DaskbatchError, OSError) as error:
+            raise InitFailed(f"what the script is told of a store cannot be fetched: {error}") from error
+        stack.callback(_put_back, argv, path, environment, folder)
         if os.path.isdir(spec.folder):  # as in a runner: a run that is resumed from elsewhere finds its files
             os.chdir(spec.folder)
-        own = {**dict(spec.environment_variables), MODELS_USED_VARIABLE: str(place.models)}
-        told = {**step_variables(spec.output, own), "AZUREML_BI_OUTPUT_PATH": written}
-        os.environ.update({**model_variables(own), **os.environ, **told, **own})
+        own = {name: told(value, paths) for name, value in given.items()} | more
+        ours = {**step_variables(spec.output, own), "AZUREML_BI_OUTPUT_PATH": written}
+        os.environ.update({**model_variables(own), **os.environ, **ours, **own})
+        arguments = [told(text, paths) for text in spec.arguments]
         configure(
             output_dir=written,
             log_dir=str(logs),
@@ -194,13 +203,15 @@ def own_script(
             if spec.entry.pickled is not None:
                 import cloudpickle
 
-                yield load_object(cloudpickle.loads(spec.entry.pickled), list(spec.arguments))
+                yield load_object(cloudpickle.loads(spec.entry.pickled), arguments)
             else:
                 assert spec.entry.script is not None
-                yield load_script(spec.entry.script, list(spec.arguments), source, digest)
-    finally:
-        tensorflow1.uninstall()
-        sys.argv, sys.path[:] = argv, path
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(folder)
+                yield load_script(spec.entry.script, arguments, source, digest)
+
+
+def _put_back(argv: list[str], path: list[str], environment: dict[str, str], folder: Path) -> None:
+    tensorflow1.uninstall()
+    sys.argv, sys.path[:] = argv, path
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)

@@ -17,7 +17,7 @@ from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
 from daskbatch.options.output import check_output
-from daskbatch.options.storage import output_options
+from daskbatch.options.storage import fetched_places, output_options
 from daskbatch.options.storage import storage_options as parse_storage
 from daskbatch.options.tables import column_names, column_types, separator_character, text_encoding
 from daskbatch.options.values import (
@@ -102,6 +102,7 @@ def make_spec(
     source_directory: Path | None = None,
     arguments: Sequence[object] = (),
     environment_variables: Mapping[str, object] | Sequence[str] | None = None,
+    fetched: Sequence[object] = (),
     python: Path | None = None,
     command_prefix: Sequence[str] | str | None = None,
     tensorflow1: bool = DEFAULTS["tensorflow1"],
@@ -179,6 +180,7 @@ def make_spec(
         process_count_per_node=_count("process_count_per_node", process_count_per_node),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
+        fetched=fetched_places(fetched, storage_options),
         python=other.path if other and python is not None else None,
         command_prefix=prefix,
         tensorflow1=_switch("tensorflow1", tensorflow1),

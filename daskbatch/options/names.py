@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
     source_directory: str | os.PathLike[str] | None
     arguments: Sequence[object]
     environment_variables: Mapping[str, object] | Sequence[str] | None
+    fetched: Sequence[object]
     python: str | os.PathLike[str] | None
     command_prefix: Sequence[str] | str | None
     tensorflow1: bool

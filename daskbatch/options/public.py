@@ -40,6 +40,7 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         **own,
         "output_storage_options": dict(spec.output_storage_options),
         "arguments": list(spec.arguments),
+        "fetched": [[url, kind, token, dict(options)] for url, kind, token, options in spec.fetched],
         "command_prefix": list(spec.command_prefix),
         "environment_variables": [name for name, _ in spec.environment_variables],
     }

@@ -7,10 +7,12 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.remote.options import StorageOptions, checked
-from daskbatch.remote.urls import protocol_of
+from daskbatch.remote.urls import is_remote, local_or_url, protocol_of
+from daskbatch.spec import Fetched
 
-__all__ = ["output_options", "storage_options"]
+__all__ = ["fetched_places", "output_options", "storage_options"]
 
+_KINDS = ("object", "prefix", "zip", "any")
 _WORDS = {"true": True, "false": False}
 
 
@@ -36,6 +38,36 @@ def storage_options(value: object, paths: tuple[str, ...]) -> StorageOptions:
             " s3://bucket/key, but they are files. Leave them out."
         )
     return checked(given, protocol)
+
+
+def fetched_places(value: object, inputs: object = None) -> tuple[Fetched, ...]:
+    """What of stores the script is told local paths of.
+
+    Parameters
+    ----------
+    value
+        URLs; or URL, kind and, if one likes, token and options of each.
+    inputs
+        Options of the inputs' store, which hold where none are given with a URL.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = []
+    for one in value if isinstance(value, Iterable) and not isinstance(value, str) else (value,):
+        given = [*one] if isinstance(one, (list, tuple)) else [one]
+        whole: list[Any] = [*given, *(None, "any", "", None)[len(given) :]][:4]
+        url, kind, token, options = whole
+        if not (isinstance(url, str) and is_remote(url)) or kind not in _KINDS or not isinstance(token, str):
+            raise UsageError(
+                "fetched must be URLs such as s3://bucket/labels.txt, or ('s3://bucket/labels.txt', 'object'), got"
+                f" {one!r}. The second is one of {', '.join(_KINDS)}. Next: leave out what is no URL, as scripts find"
+                " local files by their paths."
+            )
+        own = _mapping(inputs) if options is None else options
+        found.append(Fetched(local_or_url(url).rstrip("/"), kind, token, checked(own, protocol_of(url))))
+    return tuple(found)
 
 
 def output_options(value: object, inputs: object, output: str) -> StorageOptions:

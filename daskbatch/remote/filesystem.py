@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from datetime import datetime
 from typing import Any
 
 from daskbatch.errors import UsageError
@@ -91,7 +92,8 @@ def token_of(info: dict[str, Any]) -> str:
     """What changes with the content of an object, of what fsspec tells: its etag, else its time; empty for neither."""
     for name in ("ETag", "etag", "mtime", "updated", "last_modified", "LastModified", "created"):
         if value := info.get(name):
-            return str(value).strip('"')
+            # One filesystem tells the same time as a number in its listing and as a date elsewhere.
+            return str(value.timestamp() if isinstance(value, datetime) else value).strip('"')
     return ""
 
 

@@ -5,22 +5,29 @@ Runs in the runner's interpreter: standard library, Python 3.9.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.errors import NotFound, UsageError
-from daskbatch.layout import WORKSPACE_FOLDER, WORKSPACE_VARIABLE
+from daskbatch.layout import FETCH_PYTHON_VARIABLE, NODE_FILES_VARIABLE, WORKSPACE_FOLDER, WORKSPACE_VARIABLE
 from daskbatch.nearest import nearest
 from daskbatch.worker.model_pins import pinned, submitted
+from daskbatch.worker.shared_folder import SharedFolder, found_at, place_of
 
 __all__ = [
     "DOCUMENT",
     "FILES",
+    "fetched_path",
     "find_model",
     "get_model_path",
     "latest_versions",
+    "model_fetched",
     "model_folder",
     "model_variables",
     "model_versions",
@@ -30,6 +37,9 @@ __all__ = [
 DOCUMENT = "model.json"
 """Written last: a version without it is being registered, or was deleted."""
 FILES = "files"
+
+_own: dict[str, SharedFolder] = {}
+"""Where this process has what it has fetched outside of a run."""
 
 
 def get_model_path(model_name: str, version: int | None = None, root: str | None = None) -> str:
@@ -57,6 +67,8 @@ def get_model_path(model_name: str, version: int | None = None, root: str | None
             " in the steps of a pipeline; elsewhere, set it to the folder in which the workspace's config.json is."
         )
     document = find_model(root, model_name, version)
+    if "url" in document:
+        return fetched_path(document)
     return os.path.join(model_folder(root, model_name, document["version"]), FILES, document["path"])
 
 
@@ -77,12 +89,71 @@ def model_variables(environment: Mapping[str, str]) -> dict[str, str]:
     root = environment.get(WORKSPACE_VARIABLE)
     if not root:
         return {}
+    one = _only_model(environment, root)
+    if one is None:
+        return {"AZUREML_MODEL_DIR": models_folder(root)}
+    if "url" in one and environment.get(NODE_FILES_VARIABLE):
+        return {"AZUREML_MODEL_DIR": place_of(environment[NODE_FILES_VARIABLE], *_place(one)[:3])}
+    return {"AZUREML_MODEL_DIR": os.path.join(model_folder(root, one["name"], one["version"]), FILES)}
+
+
+def _only_model(environment: Mapping[str, str], root: str) -> dict[str, Any] | None:
     known = list(submitted(environment, root)) or list(latest_versions(root))
     versions = model_versions(root, known[0]) if len(known) == 1 else []
     if not versions:
-        return {"AZUREML_MODEL_DIR": models_folder(root)}
-    version = pinned(environment, root, known[0], versions[-1])
-    return {"AZUREML_MODEL_DIR": os.path.join(model_folder(root, known[0], version), FILES)}
+        return None
+    return find_model(root, known[0], pinned(environment, root, known[0], versions[-1]))
+
+
+def model_fetched(environment: Mapping[str, str]) -> list[tuple[str, str, str, tuple[tuple[str, str | bool], ...]]]:
+    """URL, kind, token and options of the one model of `model_variables`, where it lies in a store."""
+    root = environment.get(WORKSPACE_VARIABLE)
+    one = _only_model(environment, root) if root else None
+    return [_place(one)] if one is not None and "url" in one else []
+
+
+def _place(document: Mapping[str, Any]) -> tuple[str, str, str, tuple[tuple[str, str | bool], ...]]:
+    options = tuple(sorted(document.get("storage_options", {}).items()))
+    return document["url"], document["kind"], document.get("token", ""), options
+
+
+def fetched_path(document: Mapping[str, Any]) -> str:
+    """Local path of a model that lies in a store: fetched once for all processes of the run on this host.
+
+    Raises
+    ------
+    UsageError
+        It cannot be fetched.
+    """
+    url, kind, token, options = _place(document)
+    folder = os.environ.get(NODE_FILES_VARIABLE) or _own_folder()
+    place = place_of(folder, url, kind, token)
+    if os.path.isdir(place):
+        return found_at(place)
+    # A process of its own: this interpreter may know no store, and the client's threads would outlive their use.
+    python = os.environ.get(FETCH_PYTHON_VARIABLE) or sys.executable
+    command = [python, "-P", "-m", "daskbatch.worker.node_files", folder, url, kind, token, json.dumps(options)]
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    try:
+        ended = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+        told = (ended.stderr.strip() or "no reason was told") if ended.returncode else ""
+    except OSError as error:  # in a container, which has only what is in it
+        told = f"{python!r} cannot be started: {error.strerror or error}. Next: make it a side input of the step."
+    if told:
+        raise UsageError(f"The model {document['name']!r} cannot be fetched from {url}: {told}")
+    return ended.stdout.rstrip("\n")
+
+
+def _own_folder() -> str:
+    """Outside of a run: a folder that goes with this process."""
+    name = os.path.join(tempfile.gettempdir(), f"daskbatch-node-{os.getuid()}-process-{os.getpid()}")
+    if name not in _own:
+        _own[name] = SharedFolder(name)
+        atexit.register(_own[name].close)
+    return name
 
 
 def latest_versions(root: str) -> dict[str, int]:

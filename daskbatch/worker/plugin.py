@@ -9,8 +9,7 @@ import queue
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,20 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
+from daskbatch.errors import DaskbatchError
 from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.store.refusal import refusal
 from daskbatch.worker import wire
+from daskbatch.worker.attempt import failure_of
+from daskbatch.worker.fetched import ScriptFiles, files_of
 from daskbatch.worker.gpus import visible_gpus
 from daskbatch.worker.models import model_variables
 from daskbatch.worker.places import Places, places_of
+from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.prefix import filled
 from daskbatch.worker.runner import Launch
 from daskbatch.worker.scratch import Scratch
+from daskbatch.worker.shared_folder import leave_behind
 from daskbatch.worker.slot import Slot
 from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
@@ -36,52 +40,10 @@ if TYPE_CHECKING:
     from daskbatch.worker.ahead import Ahead
     from daskbatch.worker.upcoming import Upcoming
 
-__all__ = ["PluginSettings", "RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
+__all__ = ["RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
 _LEASE_CHECK_MS = 2000
 _PACKAGE = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True, slots=True)
-class PluginSettings:
-    """What a run's runners are like. Travels to every worker."""
-
-    output: str
-    """Output folder, readable and writable on every worker; or its URL."""
-    state: str
-    """The run's state folder, or its URL."""
-    setup: Mapping[str, Any]
-    """The runner's first message, without what only the node knows."""
-    environment: Mapping[str, str]
-    """``environment_variables`` of the run."""
-    timeouts: Mapping[str, float]
-    """Seconds for the phases start, read, run, shutdown."""
-    memory_limit: int | None
-    """Bytes a slot's tree may use; None: the node's memory / slots."""
-    pickled: bytes | None
-    """The user's object by cloudpickle; loaded in runners alone."""
-    script_output: str
-    """Folder for what the script writes, or its URL."""
-    python: str | None
-    """Interpreter of the runners; None: the worker's own."""
-    prefix: tuple[str, ...]
-    """Command that starts it; see `daskbatch.worker.prefix`."""
-    folders: tuple[str, ...]
-    """What of the filesystem the runners need; known where there is a `prefix`."""
-    logging_level: str
-    folder: str
-    """Working directory of the client: relative paths in a script's arguments mean it. Where a node does not have it,
-    runners work in a scratch folder."""
-    copies: str
-    """Such as ``"s3://"``, where the input lies in a store: mini-batches get local copies. Empty: it does not."""
-    storage: tuple[tuple[str, str | bool], ...]
-    """How that store is reached; credentials are those of the worker."""
-    lease: float
-    """Seconds without a sign of the engine after which the worker gives up."""
-    output_storage: tuple[tuple[str, str | bool], ...] = ()
-    """How the store of `output` is reached, where it is a URL; credentials are those of the worker."""
-    models: Mapping[str, bytes] = field(default_factory=dict)
-    """Files that note which models the run uses already; for a state on a store."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -109,6 +71,7 @@ class RunPlugin(WorkerPlugin):
         self._slots: list[Slot] = []
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._scratch: Scratch | None = None
+        self._files: ScriptFiles | None = None
         self._places: Places | None = None
         self._upcoming: Upcoming | None = None
         self._renewed = time.monotonic()
@@ -132,6 +95,8 @@ class RunPlugin(WorkerPlugin):
         self._places = places = places_of(*where, settings.output_storage, scratch, settings.models)
         if settings.copies:
             self._upcoming = self._waiting_rows(scratch, len(numbers))
+        own = self._variables(places)
+        self._files = files_of(self.name, settings.fetched, own, settings.timeouts["read"])
         gpus = visible_gpus()
         for number in numbers:
             slot = self._make_slot(number, slots_on_node, scratch, places, gpus[number % len(gpus)] if gpus else None)
@@ -158,16 +123,19 @@ class RunPlugin(WorkerPlugin):
             "agent_name": f"{node}/{process}",
             "logging_level": settings.logging_level,
         }
-        own = {**settings.environment, MODELS_USED_VARIABLE: places.models}
+        own = self._variables(places)
+        if self._files is not None:
+            own |= self._files.variables()
         environment = {**model_variables(own), **os.environ}
         environment |= step_variables(settings.output, settings.environment)
         environment |= {"AZUREML_BI_OUTPUT_PATH": script_output, **own}
         if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         root = scratch.package_root or str(_PACKAGE.parent)
+        shared = () if self._files is None else (self._files.folder,)
         launch = Launch(
             python=settings.python or sys.executable,
-            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path)),
+            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path, *shared)),
             package_root=root,
             setup={
                 **settings.setup,
@@ -187,6 +155,9 @@ class RunPlugin(WorkerPlugin):
         writer = places.writer(f"{node}-{os.getpid()}-{self.name}-{process}")
         ahead = None if self._upcoming is None else self._ahead_of(self._upcoming)
         return Slot(node, process, launch, writer, self._tell, ahead, places.files(process))
+
+    def _variables(self, places: Places) -> dict[str, str]:
+        return {**self._settings.environment, MODELS_USED_VARIABLE: places.models}
 
     def _waiting_rows(self, scratch: Scratch, slots: int) -> Upcoming:
         """What makes copies of mini-batches, for all slots of the worker."""
@@ -229,9 +200,22 @@ class RunPlugin(WorkerPlugin):
             if slot is None or self._scratch is None:
                 return TaskReport().as_dict()
             self._scratch.make()
+            if self._files is not None and (failed := self._fetch(self._files, self._scratch.path, slot)):
+                return failed
             return slot.execute(task, row, blob)
         finally:
             self._free.put(slot)
+
+    def _fetch(self, files: ScriptFiles, scratch: str, slot: Slot) -> dict[str, Any] | None:
+        """Have what the script is told of stores; a report where that fails."""
+        leave_behind(scratch, files.folder)
+        try:
+            slot.launch = files.filled(slot.launch)
+        except (DaskbatchError, OSError) as error:
+            report = TaskReport(slot.node, slot.process)
+            report.init_error = failure_of(error, "start")
+            return report.as_dict()
+        return None
 
     def renew(self) -> None:
         """The engine is alive."""
@@ -278,6 +262,8 @@ class RunPlugin(WorkerPlugin):
             self._places.close()
         if self._scratch is not None:
             self._scratch.remove()
+        if self._files is not None:
+            self._files.close()
 
 
 def _process(number: int) -> str:

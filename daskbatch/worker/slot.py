@@ -64,7 +64,7 @@ class Slot:
     ) -> None:
         self.node = node
         self.process = process
-        self._launch = launch
+        self.launch = launch
         self._writer = writer
         self._tell = tell
         self._ahead = ahead
@@ -182,7 +182,7 @@ class Slot:
         if self._runner is not None:
             return self._runner
         self._signatures = {}
-        self._runner = runner = Runner(self._launch)
+        self._runner = runner = Runner(self.launch)
         if self._stopping:
             runner.kill()
         for frame in runner.frames():
@@ -237,7 +237,7 @@ class Slot:
             "phase": verdict["phase"],
             "error": error,
             "message": message,
-            "traceback": user_stack(verdict["stack"], self._launch.package_root),
+            "traceback": user_stack(verdict["stack"], self.launch.package_root),
             "retry": True,
             # Who comes later would have to read past the same place of a stream.
             "rest": verdict["phase"] == "read",

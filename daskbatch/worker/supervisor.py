@@ -81,7 +81,12 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     if config["scratch"] and _is_orphan(config, _ORPHAN_PATIENCE if reason == "orphaned" else 0.0):
         import shutil
 
+        from daskbatch.worker.shared_folder import noted, remove_if_left
+
+        shared = noted(config["scratch"])
         shutil.rmtree(config["scratch"], ignore_errors=True)  # the worker's other supervisors do the same
+        if shared:
+            remove_if_left(shared)
 
 
 def _has_parent(config: Mapping[str, Any]) -> bool:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 LEGEND = (
-    "**yes**: as in Azure. **local**: with local folders, and on this machine or a Dask cluster that is there; S3,"
-    " Azure Blob Storage and Slurm come with a later release."
+    "**yes**: as in Azure, with data in folders and on S3 or Azure Blob Storage. **local**: on this machine or a Dask"
+    " cluster that is there; Slurm comes with a later release."
 )
 _STATES = ("yes", "local")
 
@@ -58,20 +58,20 @@ ROWS = (
         ),
         (
             "`Datastore.register_azure_blob_container`, `path`, `upload`, `download`, `get_default_datastore()`",
-            "local",
-            "read through `redirect` in `config.json`; ours: `Datastore.register(ws, name, folder)`; keys are refused",
+            "yes",
+            "`redirect` in `config.json` names local copies; ours: `Datastore.register(ws, name, url)`; no keys",
             "test_datastores",
         ),
         (
             "`Dataset.File.from_files`, `.Tabular.from_delimited_files`, `.from_parquet_files`, `register`",
-            "local",
+            "yes",
             "references, with versions: `Dataset.get_by_name`; data is not copied",
             "test_datasets",
         ),
         (
             "`as_named_input`, `as_mount`, `as_download`",
             "yes",
-            "a path that the script can read, of the data itself, never a copy; `path_on_compute` is ignored",
+            "a path that can be read: the data itself, of a store each node's copy; `path_on_compute` is ignored",
             "test_named_inputs_mounts_and_downloads",
         ),
         (
@@ -82,7 +82,7 @@ ROWS = (
         ),
         (
             "`PipelineData`, `OutputFileDatasetConfig`",
-            "local",
+            "yes",
             "also as a later step's input; `output_overwrite` and the like are ignored",
             "test_outputs_hand_on_what_a_step_wrote",
         ),
@@ -113,7 +113,7 @@ ROWS = (
         ),
         (
             "`find_step_run(name)[0].get_output_data(name)`, `download`, `path_on_datastore`",
-            "local",
+            "yes",
             "the result is `<path_on_datastore>/<append_row_file_name>`",
             "test_fetching_the_result",
         ),
@@ -181,8 +181,8 @@ ROWS = (
         "ParallelRunStep",
         ("`name`", "yes", "3 to 32 of `a-z`, `0-9`, `-`; unique", "test_name"),
         ("`inputs`", "yes", "several of one type; each is cut by itself; `context.dataset` tells which", "test_inputs"),
-        ("`output`", "local", "", "test_output"),
-        ("`side_inputs`", "local", "whole, readable on every node", "test_side_inputs"),
+        ("`output`", "yes", "", "test_output"),
+        ("`side_inputs`", "yes", "whole, readable on every node", "test_side_inputs"),
         ("`arguments`", "yes", "datasets and outputs become paths", "test_arguments"),
         (
             "`allow_reuse`",

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from fault_proxy import Fault, FaultProxy
 from test_inputs_on_s3 import CASES, entry, scored
 
+import daskbatch
+from daskbatch import Dataset, Datastore, Workspace
 from daskbatch.cli import cli
 from daskbatch.remote import azure as requests
 from daskbatch.remote import retrying
@@ -290,3 +292,24 @@ def test_a_client_holds_no_secret(azure: Container) -> None:
     assert client is filesystem("az://other/k", checked({"account_name": "daskbatchtests"}, "az"))
     assert azure.server.key.encode() not in pickle.dumps(client)
     assert azure.server.key not in client.to_json()
+
+
+def test_a_container_as_a_datastore(azure: Container, tmp_path: Path) -> None:
+    """Azurite's account is that of the connection string, which wins over the host in the URL."""
+    ws = Workspace.create("w", tmp_path / "ws")
+    account = azure.server.endpoint.rpartition("/")[2]
+    store = Datastore.register_azure_blob_container(ws, "blobs", azure.name, account)
+    (tmp_path / "source" / "deep").mkdir(parents=True)
+    (tmp_path / "source" / "deep" / "a b.txt").write_text("text")
+    store.upload(tmp_path / "source", "up", show_progress=False)
+    data = Dataset.File.from_files((store, "up"))
+    assert data.to_path() == ["/deep/a b.txt"]
+    assert [Path(path).read_text() for path in data.download(tmp_path / "down")] == ["text"]
+    script = tmp_path / "score.py"
+    script.write_text("import sys\ndef run(batch):\n    return [open(sys.argv[1]).read() + open(batch[0]).read()]\n")
+    url = store.place("up/deep/a b.txt")
+    fetched = [(url, "object", "", dict(store.storage_options))]
+    run = daskbatch.run(
+        str(script), data, output=tmp_path / "out", arguments=[url], fetched=fetched, progress=False, error_threshold=0
+    )
+    assert run.to_pandas()["result"].to_list() == ["texttext"]

@@ -19,7 +19,7 @@ from daskbatch.remote import copies as copying
 from daskbatch.remote import edges, fetch
 from daskbatch.remote.copies import Copies
 from daskbatch.remote.errors import ObjectMissing, StorageUnavailable
-from daskbatch.remote.filesystem import filesystem
+from daskbatch.remote.filesystem import filesystem, token_of
 from daskbatch.store.copy_names import CopyNames
 from daskbatch.store.inputs import TableReader
 from daskbatch.types import OPEN_END, MiniBatch
@@ -146,7 +146,7 @@ def test_ranges_that_lie_close_together_are_one(
 
 def whole(key: int, *urls: str) -> MiniBatch:
     info = [filesystem(url).info(url) for url in urls if filesystem(url).exists(url)]
-    stamps = tuple(stamp for one in info for stamp in (one["size"], str(one["created"])))
+    stamps = tuple(stamp for one in info for stamp in (one["size"], token_of(one)))
     return MiniBatch(key, 0, urls, stop=0, stamps=stamps if len(info) == len(urls) else (1, "") * len(urls))
 
 

@@ -11,9 +11,10 @@ from daskbatch.api.data_types import DataType, PromoteHeadersBehavior
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_factory import Dataset
 from daskbatch.api.datastore import Datastore
-from daskbatch.api.references import as_document, from_document, local_paths, localised
+from daskbatch.api.references import as_document, from_document, localised, places
 from daskbatch.api.workspace import Workspace
 from daskbatch.errors import InputError, NotFound, UsageError
+from daskbatch.remote.errors import StorageError
 
 
 @pytest.fixture
@@ -86,15 +87,19 @@ def test_what_is_not_validated_is_looked_at_later(store: Datastore) -> None:
         Dataset.File.from_files((store, "cats"), partition_format="/{year:yyyy}/{n}.png")
 
 
-def test_a_store_that_cannot_be_read_yet(workspace: Workspace) -> None:
+def test_a_store_is_asked_at_once_where_it_is_validated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     bucket = Datastore.register(workspace, "bucket", "s3://bucket/photos")
-    with pytest.raises(UsageError, match="later release"):
+    with pytest.raises(StorageError, match="no credentials found"):
         Dataset.File.from_files((bucket, "a"))
     dataset = Dataset.File.from_files([(bucket, "a/*.png")], validate=False)
     assert dataset.paths == ("s3://bucket/photos/a/*.png",)
     assert as_document(dataset)["paths"] == [{"datastore": "bucket", "path": "a/*.png"}]
-    with pytest.raises(UsageError, match="later release"):
-        dataset.spec()
+    assert dataset.spec().paths == dataset.paths
 
 
 def test_a_url_is_read_where_it_is_redirected_to(tmp_path: Path) -> None:
@@ -104,12 +109,10 @@ def test_a_url_is_read_where_it_is_redirected_to(tmp_path: Path) -> None:
     (tmp_path / "ws" / "config.json").write_text(json.dumps(config))
     workspace = Workspace.from_config(tmp_path / "ws")
     dataset = Dataset.Tabular.from_delimited_files("https://host/data/*.csv")
-    with pytest.raises(UsageError, match=r'it is no local path.*"redirect" in the config\.json'):
-        dataset.to_pandas_dataframe()
-    assert local_paths(dataset, workspace) == [str(tmp_path / "ws" / "copies" / "*.csv")]
+    assert places(dataset, workspace) == [str(tmp_path / "ws" / "copies" / "*.csv")]
     assert localised(dataset, workspace).to_pandas_dataframe()["n"].to_list() == [1]
-    with pytest.raises(UsageError, match='"redirect"'):
-        local_paths(Dataset.File.from_files("https://other/data"), workspace)
+    other = Dataset.File.from_files("https://other/data", validate=False)
+    assert places(other, workspace) == ["https://other/data"]
 
 
 def test_delimited_files_are_read_as_told(store: Datastore) -> None:

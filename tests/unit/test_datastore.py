@@ -100,13 +100,50 @@ def test_secrets_are_stored_nowhere(ws: Workspace, url: str) -> None:
     assert list(ws.datastores) == ["workspaceblobstore"]
 
 
-def test_an_object_store_is_registered_and_not_read_yet(ws: Workspace) -> None:
+def test_an_object_store_is_no_folder(ws: Workspace) -> None:
     made = Datastore.register(ws, "photos", "s3://bucket/photos/")
     assert (made.url, made.datastore_type) == ("s3://bucket/photos", "s3")
     path = made.path("2024/*.png")
-    for call in (path.local_path, lambda: made.upload(ws.root), lambda: made.download(ws.root)):
-        with pytest.raises(UsageError, match=r"read from folders only as yet.*\"redirect\": \{\"s3://bucket/photos\""):
-            call()
+    assert (path.place(), path.storage_options()) == ("s3://bucket/photos/2024/*.png", ())
+    with pytest.raises(UsageError, match=r"and no folder.*\"redirect\": \{\"s3://bucket/photos\""):
+        path.local_path()
+
+
+def test_options_of_a_store(ws: Workspace) -> None:
+    made = Datastore.register(ws, "photos", "s3://bucket", endpoint_url="https://host:9000", profile="mine")
+    known = {"endpoint_url": "https://host:9000", "profile": "mine"}
+    assert dict(made.storage_options) == dict(made.path("a").storage_options()) == known
+    stored = json.loads((ws.folder / "datastores" / "photos.json").read_text())
+    assert stored["storage_options"] == known
+    plain = Datastore.register(ws, "plain", "s3://bucket")
+    assert "storage_options" not in json.loads((ws.folder / "datastores" / "plain.json").read_text())
+    assert plain.storage_options == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("s3://bucket", {"secret": "hush"}, "secret is a secret"),
+        ("s3://bucket", {"aws_session_token": "hush"}, "is a secret"),
+        ("s3://bucket", {"endpoint": "https://host"}, r"no option 'endpoint'.*endpoint_url"),
+        ("s3://bucket", {"endpoint_url": "https://me:hush@host"}, "password"),
+        ("photos", {"anon": True}, "a folder has no options"),
+    ],
+)
+def test_options_that_are_refused(ws: Workspace, url: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Datastore.register(ws, "photos", url, **options)
+    assert "hush" not in str(caught.value)
+    assert list(ws.datastores) == ["workspaceblobstore"]
+
+
+def test_a_redirect_wins_over_a_url(ws: Workspace, tmp_path: Path) -> None:
+    Datastore.register(ws, "photos", "s3://bucket", region="r")
+    ws = with_redirect(ws, {"s3://bucket/here": str(tmp_path), "s3://bucket/there": "s3://other/x"})
+    store = ws.datastores["photos"]
+    assert (store.place("here/a"), store.path("here/a").storage_options()) == (str(tmp_path / "a"), ())
+    assert (store.place("there/a"), store.path("there/a").storage_options()) == ("s3://other/x/a", ())
+    assert store.path("a").storage_options() == (("region", "r"),)
 
 
 def test_azure_blob_without_any_package_of_azure(ws: Workspace, tmp_path: Path) -> None:
@@ -116,7 +153,9 @@ def test_azure_blob_without_any_package_of_azure(ws: Workspace, tmp_path: Path) 
     assert made.datastore_type == "AzureBlob"
     assert (made.account_name, made.container_name) == ("pipelinedata", "sampledata")
     assert made.url == "abfss://sampledata@pipelinedata.dfs.core.windows.net"
-    with pytest.raises(UsageError, match=r"later release.*\"pipelinedata/sampledata\": \"folder\""):
+    assert made.path("mnist").place() == f"{made.url}/mnist"
+    assert made.path("mnist").storage_options() == (("account_name", "pipelinedata"),)
+    with pytest.raises(UsageError, match=r"and no folder.*\"pipelinedata/sampledata\": \"folder\""):
         made.local_path("mnist")
     ws = with_redirect(ws, {"pipelinedata/sampledata": "copies", "pipelinedata/sampledata/mnist/big": str(tmp_path)})
     assert Datastore.get(ws, "mnist").path("mnist/x.png").local_path() == str(ws.root / "copies/mnist/x.png")

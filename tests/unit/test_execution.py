@@ -70,7 +70,7 @@ def test_options_of_a_step(ws: Workspace) -> None:
     step = document(ws, {"size": 7}, mini_batch_size=size, environment_variables={"A": "1"})
     made = call(ws, step)
     assert made.entry == str(ws.root.parent / "score.py")
-    assert [one.local_paths() for one in made.inputs.values()] == [(str(ws.root.parent / "in"),)]
+    assert [one.places() for one in made.inputs.values()] == [(str(ws.root.parent / "in"),)]
     assert made.options == {
         "compute": "local",
         "mini_batch_size": "7",
@@ -128,8 +128,8 @@ def test_several_inputs_keep_their_names(ws: Workspace) -> None:
     step = document(ws, inputs=[files(ws, "more").as_named_input("more"), files(ws).skip(1).as_named_input("some")])
     made = call(ws, step).inputs
     assert list(made) == ["more", "some"]
-    assert made["more"].local_paths() == (str(ws.root.parent / "more"),)
-    assert made["some"].local_paths() == (str(ws.root.parent / "in" / "b"),)
+    assert made["more"].places() == (str(ws.root.parent / "more"),)
+    assert made["some"].places() == (str(ws.root.parent / "in" / "b"),)
 
 
 def test_several_inputs_are_read_in_the_same_way(ws: Workspace) -> None:

@@ -108,6 +108,11 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"output": "s3://b/k", "output_storage_options": ["region=r"]},
         "",
     ),
+    "fetched": (
+        {"fetched": [["s3://b/k", "object", "1", {"region": "r"}]]},
+        {"fetched": [["s3://b/k", "object", "2"]]},
+        "fetched was [['s3://b/k', 'object', '1', {'region': 'r'}]], now [['s3://b/k', 'object', '2', {}]]",
+    ),
     "node_count": ({}, {"node_count": 2}, ""),
     "process_count_per_node": ({}, {"process_count_per_node": 2}, ""),
     "compute": ({}, {"compute": "serial"}, ""),
@@ -136,6 +141,11 @@ def test_all_other_options_have_a_test_of_their_own() -> None:
     others = {"daskbatch", "entry", "environment_variables", "folder", "inputs", "shutdown_timeout"}
     others |= {"side_inputs", "source_directory"}
     assert set(GROUPS) == set(CHANGES) | others
+
+
+def test_how_what_is_fetched_is_reached_may_change() -> None:
+    first = spec(fetched=[["s3://b/k", "object", "1", {"region": "r"}]])
+    assert told(first, spec(fetched=[["s3://b/k", "object", "1"]])) == []
 
 
 def test_what_is_no_option_of_run_counts_too(folder: Path) -> None:

@@ -448,7 +448,7 @@ def test_a_long_name_of_what_is_registered(folder: Path, ws: Workspace) -> None:
         job = write(
             folder, JOB, inputs__letters={"path": path}, task__environment=f"{long}/environments/mine/versions/1"
         )
-        assert options(job)["inputs"]["letters"].local_paths() == (str(expected),)
+        assert options(job)["inputs"]["letters"].places() == (str(expected),)
 
 
 def test_an_environment_that_is_not_registered_is_said_by_run_and_refused_by_submit(

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from daskbatch import Workspace
+from daskbatch import DataPath, Workspace
 from daskbatch.api.run import Run
 from daskbatch.api.step_results import is_published, publish, recall, remember
+
+Known = tuple[dict[str, Any], DataPath, Path]
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_who_edits_the_published_result_edits_a_copy(
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> tuple[dict[str, Any], Path]:
+def known(tmp_path: Path) -> Known:
     """What is remembered of a step, and where its output is."""
     ws = Workspace.create("w", tmp_path / "ws")
     place = ws.get_default_datastore().path("scores")
@@ -56,14 +58,14 @@ def known(tmp_path: Path) -> tuple[dict[str, Any], Path]:
     remember("key", ws.folder / "experiments", place, "run-1", ws)
     found = recall("key", ws)
     assert found is not None
-    return found, target
+    return found, place, target
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "more/notes.txt"])
 @pytest.mark.parametrize("change", ["gone", "edited", "touched"])
-def test_all_that_was_published_must_be_as_it_was(known: tuple[dict[str, Any], Path], name: str, change: str) -> None:
-    word, target = known
-    assert is_published(word, target)
+def test_all_that_was_published_must_be_as_it_was(known: Known, name: str, change: str) -> None:
+    word, place, target = known
+    assert is_published(word, place)
     path = target / name
     if change == "gone":
         path.unlink()
@@ -71,15 +73,15 @@ def test_all_that_was_published_must_be_as_it_was(known: tuple[dict[str, Any], P
         path.write_text("12")
     else:
         os.utime(path, ns=(1, 1))
-    assert not is_published(word, target)
+    assert not is_published(word, place)
 
 
-def test_what_is_put_beside_it_does_not_matter(known: tuple[dict[str, Any], Path]) -> None:
-    word, target = known
+def test_what_is_put_beside_it_does_not_matter(known: Known) -> None:
+    word, place, target = known
     (target / "README").touch()
-    assert is_published(word, target)
+    assert is_published(word, place)
 
 
-def test_a_word_of_an_earlier_release_does_not_serve(known: tuple[dict[str, Any], Path]) -> None:
-    word, target = known
-    assert not is_published({name: value for name, value in word.items() if name != "files"}, target)
+def test_a_word_of_an_earlier_release_does_not_serve(known: Known) -> None:
+    word, place, _ = known
+    assert not is_published({name: value for name, value in word.items() if name != "files"}, place)

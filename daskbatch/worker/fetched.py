@@ -1,0 +1,130 @@
+"""What a script is told of stores: local copies, in the place of URLs in its arguments and environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from daskbatch.layout import FETCH_PYTHON_VARIABLE, NODE_FILES_VARIABLE, WORKSPACE_VARIABLE
+from daskbatch.remote.retrying import USUAL, Limit
+from daskbatch.spec import Fetched
+from daskbatch.worker.models import model_fetched
+from daskbatch.worker.node_files import NodeFiles
+from daskbatch.worker.shared_folder import sweep
+
+if TYPE_CHECKING:
+    from daskbatch.worker.runner import Launch
+
+__all__ = ["ScriptFiles", "files_of", "told", "with_files"]
+
+_ENDS = r"(?![^/\s,;:\'\"])"
+"""A URL ends there, or goes on below what was fetched."""
+
+
+def told(text: str, paths: Mapping[str, str]) -> str:
+    """`text` with local paths in the place of the URLs that were fetched, and of what lies below them.
+
+    >>> told("--labels=s3://b/l.txt", {"s3://b/l.txt": "/tmp/l.txt"})
+    '--labels=/tmp/l.txt'
+    >>> told("s3://b/l.txt.gz", {"s3://b/l.txt": "/tmp/l.txt"})
+    's3://b/l.txt.gz'
+    """
+    for url in sorted(paths, key=len, reverse=True):
+        if url in text:
+            text = re.sub(re.escape(url) + _ENDS, paths[url].replace("\\", r"\\"), text)
+    return text
+
+
+class ScriptFiles:
+    """The files of one run on this host.
+
+    Parameters
+    ----------
+    name : str
+        Of the run, the same for all its workers of the host.
+    fetched : sequence of Fetched
+    limit : Limit
+        Of each request.
+    """
+
+    def __init__(self, name: str, fetched: Sequence[Fetched], limit: Limit = USUAL) -> None:
+        root = os.path.join(tempfile.gettempdir(), f"daskbatch-node-{os.getuid()}-")
+        sweep(f"{root}*")
+        self.folder = root + re.sub(r"[^A-Za-z0-9.-]", "-", name)
+        self._fetched = tuple(fetched)
+        self._files = NodeFiles(self.folder, (), limit)
+
+    def variables(self) -> dict[str, str]:
+        """What a runner needs to fetch more: registered models that it asks for."""
+        return {NODE_FILES_VARIABLE: self.folder, FETCH_PYTHON_VARIABLE: sys.executable}
+
+    def paths(self) -> dict[str, str]:
+        """Local paths by URL; fetched where they are not there yet.
+
+        Raises
+        ------
+        DaskbatchError, OSError
+        """
+        self._files.join()
+        return {one.url: self._files.get(one.url, one.kind, one.token, one.options) for one in self._fetched}
+
+    def filled(self, launch: Launch) -> Launch:
+        """How a runner is started, with the paths.
+
+        Raises
+        ------
+        DaskbatchError, OSError
+        """
+        paths = self.paths()
+        setup: dict[str, Any] = dict(launch.setup)
+        setup["arguments"] = [told(text, paths) for text in setup["arguments"]]
+        environment = {name: told(text, paths) for name, text in launch.environment.items()}
+        return replace(launch, setup=setup, environment=environment)
+
+    def close(self) -> None:
+        """The script has ended."""
+        self._files.close()
+
+
+def files_of(
+    name: str, fetched: Iterable[Fetched], environment: Mapping[str, str], seconds: float
+) -> ScriptFiles | None:
+    """The files of a run, with those of the model that its script finds without asking; None where it can need none.
+
+    Parameters
+    ----------
+    environment : mapping
+        The script's variables.
+    seconds : float
+        How long a store may be away.
+    """
+    wanted = [*fetched, *(Fetched(*one) for one in model_fetched(environment))]
+    if not wanted and not environment.get(WORKSPACE_VARIABLE):
+        return None
+    return ScriptFiles(name, wanted, Limit(tries=1000, seconds=seconds))
+
+
+@contextmanager
+def with_files(
+    fetched: Iterable[Fetched], environment: Mapping[str, str], seconds: float
+) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """The same for a script in this process: local paths by URL, and variables.
+
+    Raises
+    ------
+    DaskbatchError, OSError
+    """
+    files = files_of(f"own-{os.getpid()}-{os.urandom(4).hex()}", fetched, environment, seconds)
+    if files is None:
+        yield {}, {}
+        return
+    try:
+        yield files.paths(), files.variables()
+    finally:
+        files.close()
