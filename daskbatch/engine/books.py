@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daskbatch import errors
@@ -347,4 +347,7 @@ class Books:
         if self.stop is None:  # else there is work left, and what planning counted stands
             self._ended, self.total = True, self.succeeded + self.failed
             self._judge()
+        elif self.stop.error is errors.ThresholdExceeded and self.stop.traceback is None:
+            # Items that did not come back were judged by before an earlier failure was heard of.
+            self.stop = replace(self.stop, traceback=self._last_traceback)
         return self.stop

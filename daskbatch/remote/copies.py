@@ -38,6 +38,9 @@ _ROW_GROUP = 64 * 2**20
 _GAP = 2**20
 """Bytes between two ranges that are fetched with them: another request would take as long."""
 
+_KEPT_BYTES = 64 * 2**20
+"""Bytes of shared copies of one slot that are held though nobody has them."""
+
 _Placed = list[tuple[MiniBatch, tuple[str, ...]]]
 """Mini-batches, and the paths of their copies."""
 _Outcome = tuple[int, list[Exception | None]]
@@ -151,24 +154,28 @@ class Copies:
         copy = lot.made.result()
         found = copy.batches[0]
         if first and not isinstance(found, Exception):
-            self._keep(Copy((), copy.root, 0, lot), lot)
+            self._keep(Copy((), copy.root, copy.bytes, lot), lot)
         own = found if isinstance(found, Exception) else _at(batch, found.paths)
         return Copy((own,), copy.root, copy.bytes if first else 0, lot)
 
     def _keep(self, copy: Copy, lot: _Lot) -> None:
-        """Hold the last two shared copies of each user beside who has them.
+        """Hold the last shared copies beside who has them: two of each user, and more of them where they are small.
 
-        The next task may go on with the last one; and what a task hands back may be of the one before it.
+        The next task may go on with the last one; and what a task hands back may be of one some way before it.
         """
         with self._lock:
             lot.users += 1
             self._kept.append(copy)
-        self._let_go(2 * self._users)
+        self._let_go(2 * self._users, _KEPT_BYTES * self._users)
 
-    def _let_go(self, kept: int) -> None:
-        """Hold no more than so many shared copies."""
+    def _let_go(self, kept: int, size: int) -> None:
+        """Hold no more shared copies than so many, or those of so many bytes, whatever is more."""
+        old = []
         with self._lock:
-            old = [self._kept.popleft() for _ in range(len(self._kept) - kept)]
+            there = sum(copy.bytes for copy in self._kept)
+            while len(self._kept) > kept and there > size:
+                old.append(self._kept.popleft())
+                there -= old[-1].bytes
         for copy in old:
             self.drop(copy)
 
@@ -202,7 +209,7 @@ class Copies:
 
     def close(self) -> None:
         """Remove all that is there."""
-        self._let_go(0)
+        self._let_go(0, -1)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _fetched(self, fetch: _Fetch, batches: tuple[MiniBatch, ...]) -> Copy:
