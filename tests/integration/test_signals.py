@@ -207,7 +207,7 @@ def test_a_signal_while_workers_start(
     descendants: Callable[[], list[psutil.Process]],
 ) -> None:  # fmt: skip
     # Given a cluster that does not come up
-    process = start(prelude=HANG.format(module="daskbatch.cluster", name="LocalCluster", notes=str(notes)))
+    process = start(prelude=HANG.format(module="daskbatch.cluster.local", name="LocalCluster", notes=str(notes)))
     eventually(lambda: list(notes.iterdir()), "starting")
     # When the signal comes
     process.send_signal(number)

@@ -123,13 +123,15 @@ def test_a_stop_before_a_failure_is_heard_of_tells_its_traceback_all_the_same(tm
     books = make(tmp_path, told, Limits(0, None, None))
     # Given a later mini-batch of which an item did not come back
     books.enter(ROW[2:], report((2, 0), short=[(2, 0, 2, 1)], mini_batches=1, items=2, missing=1))
-    assert books.stop is not None and books.stop.traceback is None
+    assert books.stop is not None
+    assert books.stop.traceback is None
     # When the report of an earlier one comes after it
     contract = {**FAILURE, "retry": False, "traceback": "Traceback", "key": (0, 0), "items": 1}
     books.enter(ROW[:1], report((0, 0), failures=[contract]))
     # Then the run tells the user's own traceback
     stop = books.close()
-    assert stop is not None and stop.error is errors.ThresholdExceeded and stop.traceback == "Traceback"
+    assert stop is not None
+    assert (stop.error, stop.traceback) == (errors.ThresholdExceeded, "Traceback")
 
 
 def test_text_with_hidden_newlines_stops_the_run(books: Books) -> None:

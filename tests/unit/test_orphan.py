@@ -8,7 +8,7 @@ from typing import Any
 import dask
 import pytest
 
-from daskbatch.cluster_orphan import scheduler_options
+from daskbatch.cluster.orphan import scheduler_options
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_preloads_of_the_user_stay(
     configured = {"distributed.scheduler.preload": names, "distributed.scheduler.preload-argv": arguments}
     with dask.config.set(configured):
         options = scheduler_options("/somewhere")
-    assert options["preload"] == [*expected_names, "daskbatch.cluster_orphan"]
+    assert options["preload"] == [*expected_names, "daskbatch.cluster.orphan"]
     assert options["preload_argv"] == [*expected_arguments, [str(os.getpid()), "/somewhere"]]

@@ -1,0 +1,63 @@
+"""Where the Dask workers come from: this process, or a cluster that is already there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from daskbatch.cluster.existing import existing
+from daskbatch.cluster.local import in_process, in_processes
+from daskbatch.errors import UsageError
+from daskbatch.spec import RunSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["connect", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Iterator[Client]:
+    """A connected Client for the time of the run.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    client : Client or None
+        The user's own: used as it is, and never closed.
+    has_dask_graph : bool
+        The input is a Dask collection: its tasks are the user's code and get processes of their own.
+
+    Raises
+    ------
+    UsageError
+        No scheduler answers at ``spec.scheduler``; an asynchronous Client was given.
+    """
+    if client is not None:
+        if client.asynchronous:
+            raise UsageError(
+                "client must be a synchronous Client, got one with asynchronous=True. Create it with Client(...) "
+                "outside of a coroutine."
+            )
+        yield client
+        return
+    slots = spec.process_count_per_node or usable_cores()
+    if spec.scheduler is not None:
+        with existing(spec.scheduler) as ours:
+            yield ours
+    elif has_dask_graph:
+        with in_processes(slots, spec.dashboard) as ours:
+            yield ours
+    else:
+        with in_process(slots, spec.dashboard) as ours:
+            yield ours
