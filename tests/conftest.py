@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +23,7 @@ import psutil
 import pyarrow.csv as pa_csv
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 TESTS = Path(__file__).parent
@@ -134,6 +135,36 @@ def in_folder(path: Path, *names: str) -> bool:
     """Whether a test file lies in one of these folders of ``tests``."""
     parts = path.relative_to(TESTS).parts if path.is_relative_to(TESTS) else ()
     return bool(parts) and parts[0] in names
+
+
+TOGETHER = ("services", "notebooks")
+"""Folders whose tests run in one process: their servers are started once."""
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives a process the tests of a file, or of a folder of `TOGETHER`, as a whole: they share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = file.split("/")[1]
+        return folder if folder in TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: then no process is left with it alone at the end."""
+    items.sort(key=lambda item: not in_folder(item.path, *TOGETHER))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What tests print of file names that are no text cannot go from process to process as it is."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")
