@@ -204,8 +204,29 @@ OPTIONS = (
     ),
     Option(
         "compute",
-        "local|serial",
-        "serial: one mini-batch after the other, in this process.",
+        "local|serial|NAME|FILE",
+        "serial: one mini-batch after the other, in this process. A batch queue such as Slurm: the name of a compute"
+        " target of the workspace, or a YAML file with type: slurm and what a job needs.",
+        default="local",
+        in_try=False,
+    ),
+    Option(
+        "min_nodes",
+        "COUNT",
+        "Jobs of a queue whose workers must be there before the work begins; more join as they come.",
+        in_try=False,
+    ),
+    Option(
+        "min_nodes_timeout",
+        "SECONDS",
+        "How long to wait for them.",
+        default="no limit",
+        in_try=False,
+    ),
+    Option(
+        "job_replacements",
+        "COUNT",
+        "Jobs that end or are killed before their walltime and are replaced, at most.",
         in_try=False,
     ),
     Option("dashboard", "", "Open Dask's dashboard, on this machine only.", in_try=False),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from daskbatch.types import MiniBatchSize
 
-__all__ = ["DEFAULT_BYTES", "DEFAULT_FILES", "EntryPoint", "Fetched", "InputSpec", "RunSpec"]
+__all__ = ["DEFAULT_BYTES", "DEFAULT_FILES", "Compute", "EntryPoint", "Fetched", "InputSpec", "RunSpec"]
 
 DEFAULT_FILES = MiniBatchSize("files", 10)
 DEFAULT_BYTES = MiniBatchSize("bytes", 1024**2)
@@ -75,6 +76,29 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Compute:
+    """Where the Dask workers of a run come from."""
+
+    type: str
+    """``"local"``, which a `RunSpec.scheduler` changes, or ``"serial"``; a batch queue: ``"slurm"``, ``"pbs"``,
+    ``"sge"``, ``"lsf"``, ``"oar"``, ``"moab"`` or ``"htcondor"``."""
+    name: str = ""
+    """As the user gave it."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """dask-jobqueue's own, for a job of a queue."""
+
+    @property
+    def is_queue(self) -> bool:
+        """Whether the workers are jobs of a batch queue."""
+        return self.type not in ("local", "serial")
+
+    @property
+    def public(self) -> str | dict[str, Any]:
+        """As the user may give it."""
+        return {"type": self.type, "name": self.name, **self.keywords} if self.is_queue else self.type
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """Everything that a run needs to know, frozen."""
 
@@ -122,8 +146,13 @@ class RunSpec:
     tensorflow1: bool = False
     """In runners, ``import tensorflow`` gives TensorFlow 1's names where version 2 is installed."""
     logging_level: str = "INFO"
-    compute: str = "local"
-    """``"local"`` or ``"serial"``."""
+    compute: Compute = Compute("local")
+    min_nodes: int = 1
+    """Jobs of the queue whose workers must be there before the work begins."""
+    min_nodes_timeout: float | None = None
+    """Seconds until fewer are an error; None: no limit."""
+    job_replacements: int = 100
+    """Jobs of the queue that have ended before their time and are replaced, at most."""
     scheduler: str | None = None
     """Address or scheduler file of a Dask cluster that is already there."""
     dashboard: bool = False

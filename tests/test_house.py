@@ -35,7 +35,7 @@ RUNNER_SIDE = (
 )
 """Roots of what runs in the runner's interpreter, which may be Python 3.9."""
 
-LAZY_EXTRAS = {"IPython", "azure", "ipywidgets"}
+LAZY_EXTRAS = {"IPython", "azure", "dask_jobqueue", "ipywidgets"}
 """What daskbatch uses where it is there, and does without where it is not."""
 
 
@@ -185,7 +185,8 @@ def test_every_imported_package_is_required() -> None:
 def test_minimum_constraints_are_the_lower_bounds() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    required = [config.get("options", "install_requires"), config.get("options.extras_require", "azure")]
+    extras = [config.get("options.extras_require", name) for name in ("azure", "hpc")]
+    required = [config.get("options", "install_requires"), *extras]
     bounds = {line for text in required for line in text.splitlines() if line}
     pins = (ROOT / "tests" / "constraints-minimum.txt").read_text().splitlines()
     assert {line.replace("==", ">=") for line in pins if not line.startswith("#")} == bounds

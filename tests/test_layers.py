@@ -28,6 +28,7 @@ LAYERS = (
     "graph",
     "plan",
     "options",
+    "queues",
     "worker",
     "remote",
     "store",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Unpack
 
+from daskbatch.api.compute_definition import with_definition
 from daskbatch.api.run import Run, execute_spec
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
@@ -182,6 +183,6 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
             f" --environment-variables {kept[0]}=... (environment_variables={{{kept[0]!r}: ...}})."
         )
     stored = options_from({**record.options, "output": place})
-    spec = make_spec(**{**stored, **options})
+    spec = make_spec(**{**stored, **with_definition(options)})
     # Relative paths in the script's arguments mean the folder that the run was started in.
     return dataclasses.replace(spec, folder=record.options["folder"])

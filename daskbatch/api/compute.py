@@ -182,7 +182,15 @@ class ComputeTarget:
         """What this target says about where a run goes, as options of ``daskbatch.run``."""
         if self.type == "Dask":
             return {"scheduler": self.document.get("scheduler")}
-        return {"compute": "local"}
+        return {"compute": self.definition()}
+
+    def definition(self) -> str | dict[str, Any]:
+        """What ``daskbatch.run(compute=...)`` takes."""
+        if self.type == "Dask":
+            return {"type": "dask", "name": self.name, "scheduler": self.document.get("scheduler")}
+        if "definition" in self.document:
+            return {**self.document["definition"], "name": self.name}
+        return "local"
 
     @property
     def provisioning_state(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
+from daskbatch.api.compute_definition import with_definition
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.api.store_path import StorePath
 from daskbatch.errors import UsageError
@@ -224,8 +225,15 @@ def run(
             ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.
         scheduler : str
             Address or scheduler file of a Dask cluster that is already there.
-        compute : str
-            ``"local"``, or ``"serial"``: everything in this process, one after the other.
+        compute : str, path or mapping
+            ``"local"``; ``"serial"``: everything in this process, one after the other; or a batch queue: the name of a
+            compute target of the workspace, a YAML file, or a mapping, see ``docs/hpc.md``. Each job is one Dask
+            worker, ``node_count`` the number of jobs, and ``process_count_per_node`` the slots of each.
+        min_nodes, min_nodes_timeout : int, float
+            Jobs of a queue whose workers must be there before the work begins, and seconds until fewer are an error.
+            Default 1, and no limit.
+        job_replacements : int
+            How many jobs of a queue that end or are killed before their walltime are replaced. Default 100.
         dashboard : bool
             Have Dask's dashboard, on loopback.
         task_seconds : float
@@ -255,7 +263,7 @@ def run(
     from daskbatch.engine.begin import Beginning
 
     given, collection = resolve_inputs(inputs, options)
-    spec = make_spec(entry, given, output=output, **options)
+    spec = make_spec(entry, given, output=output, **with_definition(options))
     how = Beginning(fresh, allow_reuse, retry_failed)
     return execute_spec(spec, how, client=client, collection=collection, progress=progress, listeners=listeners)
 
@@ -273,7 +281,7 @@ def execute_spec(
     from daskbatch.engine.run import execute
 
     _check_client(client, spec)
-    if collection is not None and spec.compute == "serial":
+    if collection is not None and spec.compute.type == "serial":
         raise UsageError("compute='serial' reads files in this process; a Dask dataframe needs Dask. Leave it out.")
     check_output(spec)
     if listeners is None:
@@ -290,9 +298,9 @@ def _check_client(client: object, spec: RunSpec) -> None:
         raise UsageError(
             f"client must be a distributed.Client, got {client!r}. An address goes into scheduler=, or Client(...)."
         )
-    for name, given in (("scheduler", spec.scheduler is not None), ("compute", spec.compute == "serial")):
-        if given:
-            raise UsageError(f"client and {name}={getattr(spec, name)!r} both say where to run. Leave one out.")
+    for name, given in (("scheduler", spec.scheduler), ("compute", spec.compute.name or spec.compute.type)):
+        if given not in (None, "local"):
+            raise UsageError(f"client and {name}={given!r} both say where to run. Leave one out.")
 
 
 def _place(output: str, options: StorageOptions) -> Path | StorePath:

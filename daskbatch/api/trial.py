@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+from daskbatch.api.compute_definition import with_definition
 from daskbatch.api.inputs import resolve_inputs
 from daskbatch.errors import UsageError
 from daskbatch.options import make_spec
@@ -65,7 +66,7 @@ def try_(entry: object, inputs: object, *, mini_batch: int = 0, **options: Unpac
     if collection is not None:
         raise UsageError("try reads files. Call your function on ddf.partitions[0].compute() instead.")
     with TemporaryDirectory(prefix="daskbatch-try-") as folder:
-        spec = make_spec(entry, given, output=folder, **options)
+        spec = make_spec(entry, given, output=folder, **with_definition(options))
         plan = make_plan(spec.input, Path(folder, "plan.jsonl"))
         with own_script(spec, spec.entry.source_directory) as script:
             suffix = suffix_of(spec.append_row_file_name)

@@ -1,4 +1,4 @@
-"""Where the Dask workers come from: this process, or a cluster that is already there."""
+"""Where the Dask workers come from: this process, a cluster that is already there, or the jobs of a batch queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from daskbatch.errors import UsageError
 from daskbatch.spec import RunSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from distributed import Client
+
+    from daskbatch.cluster.jobs import Jobs
 
 __all__ = ["connect", "usable_cores"]
 
@@ -27,8 +31,10 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Iterator[Client]:
-    """A connected Client for the time of the run.
+def connect(
+    spec: RunSpec, client: Client | None, has_dask_graph: bool, logs: Path
+) -> Iterator[tuple[Client, Jobs | None]]:
+    """A connected Client for the time of the run, and the jobs of its workers where it has any.
 
     Parameters
     ----------
@@ -37,11 +43,13 @@ def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Itera
         The user's own: used as it is, and never closed.
     has_dask_graph : bool
         The input is a Dask collection: its tasks are the user's code and get processes of their own.
+    logs : Path
+        Where jobs of a queue print.
 
     Raises
     ------
     UsageError
-        No scheduler answers at ``spec.scheduler``; an asynchronous Client was given.
+        No scheduler answers at ``spec.scheduler``; an asynchronous Client was given; the queue takes no job.
     """
     if client is not None:
         if client.asynchronous:
@@ -49,15 +57,20 @@ def connect(spec: RunSpec, client: Client | None, has_dask_graph: bool) -> Itera
                 "client must be a synchronous Client, got one with asynchronous=True. Create it with Client(...) "
                 "outside of a coroutine."
             )
-        yield client
+        yield client, None
         return
     slots = spec.process_count_per_node or usable_cores()
-    if spec.scheduler is not None:
+    if spec.compute.is_queue:
+        from daskbatch.cluster.on_queue import on_queue
+
+        with on_queue(spec, spec.compute, logs) as both:
+            yield both
+    elif spec.scheduler is not None:
         with existing(spec.scheduler) as ours:
-            yield ours
+            yield ours, None
     elif has_dask_graph:
         with in_processes(slots, spec.dashboard) as ours:
-            yield ours
+            yield ours, None
     else:
         with in_process(slots, spec.dashboard) as ours:
-            yield ours
+            yield ours, None

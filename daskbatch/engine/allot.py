@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from daskbatch.types import MiniBatch
 __all__ = ["Allotment"]
 
 _TASKS_PER_SLOT = 2
+_MOST_OF_A_JOB = 0.9
 
 
 class Allotment:
@@ -49,27 +52,37 @@ class Allotment:
         nodes = {place.node for place in self._places.all} if self._gate.wrong else set()
         besides = self._gate.held(nodes)
         while (place := self._places.least_loaded(_TASKS_PER_SLOT, besides)) is not None:
-            row = self._backlog.next_row(self._places.slots, self._avoided(place.node, nodes))
+            row = self._backlog.next_row(self._places.slots, self._avoided(place, nodes))
             if row:
                 return row, place
             if not self._backlog.returned:
                 return None
             besides.add(place.node)
-        if idle and (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
-            # What nobody else can be waited for goes anywhere.
-            row = self._backlog.next_row(self._places.slots)
-            return (row, place) if row else None
+        while idle and (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
+            # What nobody else can be waited for goes anywhere, but not where it would be cut again.
+            row = self._backlog.next_row(self._places.slots, self._too_long(place))
+            if row:
+                return row, place
+            if not self._backlog.returned:
+                return None
+            place.leaving = True
         return None
 
-    def _avoided(self, node: str, nodes: Collection[str]) -> Callable[[MiniBatch], bool] | None:
-        """Tell what is not for `node`: it failed there, and has not yet been on each of `nodes`."""
-        wrong = self._gate.wrong
+    def _too_long(self, place: Place) -> Callable[[MiniBatch], bool]:
+        """Tell what was cut by the end of a job once, and would not end before that of this place."""
+        left = place.until - time.monotonic()
+        return lambda batch: self._backlog.needs(batch) > left
+
+    def _avoided(self, place: Place, nodes: Collection[str]) -> Callable[[MiniBatch], bool] | None:
+        """Tell what is not for `place`: too long for it; or failed on its node, and not yet on each of `nodes`."""
+        wrong, node = self._gate.wrong, place.node
         if not wrong:
-            return None
+            return self._too_long(place) if place.until < math.inf else None
+        too_long = self._too_long(place)
 
         def avoided(batch: MiniBatch) -> bool:
             where = wrong.get(batch.key, ())
-            return node in where and any(other not in where for other in nodes)
+            return too_long(batch) or (node in where and any(other not in where for other in nodes))
 
         return avoided
 
@@ -78,6 +91,10 @@ class Allotment:
     ) -> None:
         """Take note of a report: `rest` was not begun, `again` is to be tried again."""
         gate, node = self._gate, task.place.node
+        if report["cut"] is not None:
+            file, index, seconds = report["cut"]
+            self._backlog.note_cut((file, index), min(2 * seconds, _MOST_OF_A_JOB * task.place.given))
+        task.place.leaving |= report["leaving"]
         to_retry = {batch.key for batch in again}
         unsettled = {batch.key for batch in rest} if gate.wrong else set()
         for failure in report["failures"]:

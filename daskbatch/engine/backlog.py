@@ -62,6 +62,7 @@ class Backlog:
         self._books = books
         self._returned: deque[MiniBatch] = deque()
         self._losses: dict[tuple[int, int], int] = {}
+        self._needs: dict[tuple[int, int], float] = {}
         self._taken = 0
         self._seconds_each: float | None = None
         self._estimate = estimate
@@ -141,6 +142,18 @@ class Backlog:
         self._returned.extendleft(reversed(rest))
         self._returned.extend(again)
 
+    def blame(self, row: Sequence[MiniBatch]) -> None:
+        """A worker was lost with `row` under way, and that may be the reason."""
+        for batch in row:
+            self._losses[batch.key] = self._losses.get(batch.key, 0) + 1
+
+    def take_back(self, row: Sequence[MiniBatch]) -> MiniBatch | None:
+        """A worker was lost; the queue will say why, and `blame` be called then. Returns as `lose` does."""
+        if len(row) == 1 and self._losses.get(row[0].key, 0) > _LOSSES_TO_BE_ALONE:
+            return row[0]
+        self.give_back(row)
+        return None
+
     def lose(self, row: Sequence[MiniBatch]) -> MiniBatch | None:
         """A worker was lost, nobody knows why, with `row` under way.
 
@@ -149,12 +162,16 @@ class Backlog:
         MiniBatch or None
             The one that was alone and for the third time under way: it has spent a try, and is not taken back.
         """
-        for batch in row:
-            self._losses[batch.key] = self._losses.get(batch.key, 0) + 1
-        if len(row) == 1 and self._losses[row[0].key] > _LOSSES_TO_BE_ALONE:
-            return row[0]
-        self.give_back(row)
-        return None
+        self.blame(row)
+        return self.take_back(row)
+
+    def note_cut(self, key: tuple[int, int], seconds: float) -> None:
+        """The end of a job has cut a mini-batch: it needs a place that has so much time left."""
+        self._needs[key] = seconds
+
+    def needs(self, batch: MiniBatch) -> float:
+        """Seconds that a place must have left for a mini-batch, as far as is known."""
+        return self._needs.get(batch.key, 0.0) if self._needs else 0.0
 
     def learn(self, row: Sequence[MiniBatch], done: int, seconds: float) -> None:
         """A task answered `done` mini-batches of `row` in `seconds`."""

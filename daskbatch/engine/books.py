@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from daskbatch import errors
 from daskbatch.engine.failed_items import failure_entry, short_entry
+from daskbatch.engine.heard import Heard
 from daskbatch.engine.rows import answered, count_items, ended_streams, find
 from daskbatch.engine.stop import Stop
 from daskbatch.events import AttemptFailed, Event, MiniBatchFailed, Progress
@@ -23,20 +24,6 @@ from daskbatch.types import Chunk, MiniBatch
 __all__ = ["Books"]
 
 Key = tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What a task under way has told."""
-
-    done: int = 0
-    """Mini-batches answered."""
-    items: int = 0
-    failures: int = 0
-    """Failed tries."""
-    failed: int = 0
-    """Mini-batches that have finally failed."""
-    items_failed: int = 0
 
 
 class Books:
@@ -72,7 +59,7 @@ class Books:
         self._tell = tell
         self._tries: dict[Key, int] = {}
         self._first = FirstMiniBatches()
-        self._heard: dict[int, _Heard] = {}
+        self._heard: dict[int, Heard] = {}
         self._last_traceback: str | None = None
         self.total = total
         """Mini-batches of the whole input, None while that is not known."""
@@ -136,7 +123,7 @@ class Books:
 
     def hear(self, task: int, row: Sequence[MiniBatch], news: Mapping[str, Any]) -> None:
         """Judge by what a task has told before its end. It is booked with the report alone: a task may be lost."""
-        heard = self._heard.setdefault(task, _Heard())
+        heard = self._heard.setdefault(task, Heard())
         for failure in news["failures"]:
             batch = find(row, tuple(failure["key"]), failure.get("rest", False))
             heard.failures += 1

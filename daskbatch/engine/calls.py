@@ -12,7 +12,7 @@ from daskbatch.failpoints import failpoint
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["begin_calls", "call_workers", "fetch"]
+__all__ = ["begin_calls", "call_workers", "fetch", "told_of"]
 
 
 def begin_calls(
@@ -61,3 +61,8 @@ def call_workers(
         elif call.exception() is None:
             answers[worker] = call.result()[worker]
     return answers
+
+
+def told_of(error: BaseException) -> str:
+    """What a call has raised, in a line."""
+    return f"{type(error).__name__}: {error}"

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-__all__ = ["Deadline"]
+__all__ = ["GRACE_AFTER_FAILURE", "GRACE_AFTER_SIGNAL", "PATIENCE_AFTER_KILL", "Deadline"]
+
+GRACE_AFTER_FAILURE = 2.0
+"""Seconds for mini-batches under way when the run is lost anyway."""
+GRACE_AFTER_SIGNAL = 10.0
+PATIENCE_AFTER_KILL = 10.0
+"""Seconds; the supervisors take half of that at most."""
 
 
 @dataclass(slots=True)

@@ -8,16 +8,17 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import CancelledError, Client, Future
 
 from daskbatch import errors
 from daskbatch.engine.allot import Allotment
+from daskbatch.engine.attendance import Attendance
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books
-from daskbatch.engine.calls import fetch
-from daskbatch.engine.deadline import Deadline
+from daskbatch.engine.calls import fetch, told_of
+from daskbatch.engine.deadline import GRACE_AFTER_FAILURE, GRACE_AFTER_SIGNAL, PATIENCE_AFTER_KILL, Deadline
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
 from daskbatch.engine.rows import rest_of
@@ -31,14 +32,13 @@ from daskbatch.worker.plugin import run_row
 from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.wire import encode_row
 
+if TYPE_CHECKING:
+    from daskbatch.cluster.jobs import Jobs
+
 __all__ = ["Dispatcher"]
 
 _PROGRESS_EVERY = 0.5
 _LOOK_FOR_WORKERS_EVERY = 1.0
-_GRACE_AFTER_FAILURE = 2.0  # seconds for mini-batches under way when the run is lost anyway
-_GRACE_AFTER_SIGNAL = 10.0
-_PATIENCE_AFTER_KILL = 10.0  # seconds; the supervisors take half of that at most
-_WAIT_FOR_WORKERS = 60.0  # seconds without any worker, on a cluster that may bring new ones
 _STREAM_BUDGET = 1e9  # a stream cut short would be read from its start again
 
 
@@ -62,6 +62,8 @@ class Dispatcher:
         File number to the future of a Dask partition.
     inbox : queue
         Where signals arrive: the number of a signal. A function is called.
+    jobs : Jobs or None
+        Of a queue, whose workers these are.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Dispatcher:
         tell: Callable[[Event], None],
         partitions: Mapping[int, Future[Any]],
         inbox: queue.SimpleQueue[Any],
+        jobs: Jobs | None = None,
     ) -> None:
         self._client = client
         self._spec = spec
@@ -86,6 +89,7 @@ class Dispatcher:
         self._inbox = inbox
         self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
+        self._attendance = Attendance(client, spec, name, self._places, jobs, tell)
         self._allotment = Allotment(self._places, backlog)
         self._tasks = UnderWay()
         self._sent = 0
@@ -95,7 +99,6 @@ class Dispatcher:
         self._told = 0.0
         self._looked = 0.0
         self._init = InitGate(succeeded=books.succeeded > 0)  # in an earlier life
-        self._lonely_since: float | None = None
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
 
@@ -103,7 +106,7 @@ class Dispatcher:
         """Work until nothing is left or the books say stop. Leaves no process, plugin or key behind."""
         with self._presence:
             try:
-                self._places.refresh()
+                self._look_for_workers()
                 self._looked = time.monotonic()
                 while True:
                     waiting = self._books.stop is None and self._fill()
@@ -118,22 +121,18 @@ class Dispatcher:
 
     def _fill(self) -> bool:
         """Send what fits; return whether to wait though nothing is under way: for a worker, or for more of the plan."""
-        while (allotted := self._allotment.next(idle=not self._tasks)) is not None:
+        enough = self._attendance.enough
+        while enough and (allotted := self._allotment.next(idle=not self._tasks)) is not None:
             self._send(*allotted)
-        if self._places.all or self._tasks:
-            self._lonely_since = None
+        if self._tasks or (enough and self._places.usable):
             return self._backlog.more_to_come
         row = self._backlog.next_row(1)
         if not row:
             return self._backlog.more_to_come
         self._backlog.give_back(row)
-        now = time.monotonic()
-        if self._lonely_since is None:
-            self._lonely_since = now
-            text = f"no worker is left; waiting up to {_WAIT_FOR_WORKERS:g} s for a new one"
-            self._tell(Notice(time.time(), text, "WARNING"))
-        elif now - self._lonely_since > _WAIT_FOR_WORKERS:
-            self._halt(errors.RunFailed, f"no worker is left, and none came within {_WAIT_FOR_WORKERS:g} s")
+        why = self._attendance.wait()
+        if why is not None:
+            self._halt(errors.RunFailed, why)
         return True
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
@@ -172,9 +171,10 @@ class Dispatcher:
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 message = None
+        self._attendance.release()
         now = time.monotonic()
         if self._books.stop is not None and self._deadline.at is None:
-            self._stop(_GRACE_AFTER_SIGNAL if self._signals else _GRACE_AFTER_FAILURE)
+            self._stop(GRACE_AFTER_SIGNAL if self._signals else GRACE_AFTER_FAILURE)
         if self._deadline.kill_due:
             self._kill()
         if now - self._looked > _LOOK_FOR_WORKERS_EVERY:
@@ -212,7 +212,7 @@ class Dispatcher:
             self._tell(
                 Notice(
                     time.time(),
-                    f"stopping: mini-batches under way get up to {_GRACE_AFTER_SIGNAL:g} s to finish; "
+                    f"stopping: mini-batches under way get up to {GRACE_AFTER_SIGNAL:g} s to finish; "
                     "interrupt again to stop at once",
                     "WARNING",
                 )
@@ -262,9 +262,9 @@ class Dispatcher:
         self._books.unhear(task.number)
         if self._partitions and error is not None:
             partition = task.row[0].file
-            self._halt(errors.RunFailed, f"partition {partition} of the Dask dataframe failed: {_told(error)}")
+            self._halt(errors.RunFailed, f"partition {partition} of the Dask dataframe failed: {told_of(error)}")
         elif error is not None and task.place in self._places.all:
-            self._halt(errors.RunFailed, f"worker {task.place.address} failed: {_told(error)}")
+            self._halt(errors.RunFailed, f"worker {task.place.address} failed: {told_of(error)}")
         self._backlog.give_back(task.row)
 
     def _receive_init_error(self, report: Mapping[str, Any], task: Task) -> None:
@@ -295,17 +295,20 @@ class Dispatcher:
         return taken
 
     def _look_for_workers(self) -> None:
-        for place in self._places.refresh():
-            text = f"worker {place.address} is gone; its mini-batches run elsewhere"
-            self._tell(Notice(time.time(), text, "WARNING"))
+        for place in self._attendance.look():
             self._receive_lost_worker(place)
+        for row in self._attendance.blamed():
+            self._backlog.blame(row)
 
     def _receive_lost_worker(self, place: Place) -> None:
         """What was under way there goes back; a mini-batch that was, alone, at a third such loss has spent a try."""
-        for number, task in enumerate(self._cancel(place)):
+        tasks = self._cancel(place)
+        deferred = self._attendance.defer(place, [task.row for task in tasks[: place.slots]])
+        lose = self._backlog.take_back if deferred else self._backlog.lose
+        for number, task in enumerate(tasks):
             if number >= place.slots:  # it was waiting
                 self._backlog.give_back(task.row)
-            elif (alone := self._backlog.lose(task.row)) is not None:
+            elif (alone := lose(task.row)) is not None:
                 self._enter(task, report_of_lost(task, alone), [])
 
     # How it ends
@@ -322,7 +325,7 @@ class Dispatcher:
     def _kill(self) -> None:
         self._deadline.killed = True
         self._on_workers("kill")
-        self._deadline.set(_PATIENCE_AFTER_KILL)
+        self._deadline.set(PATIENCE_AFTER_KILL)
 
     def _on_workers(self, how: str) -> None:
         self._presence.end(how, [place.address for place in self._places.all])
@@ -344,7 +347,3 @@ class Dispatcher:
         if backlog.at_least:
             progress = replace(progress, total_is_exact=False, total_is_least=True, remaining=None)
         self._tell(progress)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -37,7 +37,9 @@ def run_over_dask(run: _Run) -> None:
     spec = run.spec
     plan = run.prepared.plan
     began = time.monotonic()
-    client = run.client_there = run.cluster.enter_context(connect(spec, run.client, run.collection is not None))
+    logs = run.folder.logs / "jobs"
+    client, run.jobs = run.cluster.enter_context(connect(spec, run.client, run.collection is not None, logs))
+    run.client_there = client
     if run.collection is not None:
         refuse_persisted_elsewhere(run.collection, client)
     if run.client is not None or spec.scheduler is not None:
@@ -83,6 +85,7 @@ def run_over_dask(run: _Run) -> None:
         run.tell,
         partitions,
         run.interrupts.inbox,
+        run.jobs,
     )
     run.phases["start"] = round(time.monotonic() - began, 6)
     run.interrupts.listening = True

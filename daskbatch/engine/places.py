@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from distributed.comm.addressing import get_address_host
@@ -41,6 +43,14 @@ class Place:
     """Of its slots, on the node."""
     id: str
     """Of the worker process: another one may come back at the same address."""
+    name: str = ""
+    """Of the worker."""
+    given: float = math.inf
+    """Seconds that there were when it came until its results must be safe: then its job ends."""
+    until: float = math.inf
+    """``time.monotonic()`` of that."""
+    leaving: bool = False
+    """Nothing more is for it."""
     tasks: int = 0
     """Tasks under way or waiting there."""
 
@@ -81,15 +91,22 @@ class Places:
         self._noticed = False
         self._noticed_nodes = False
         self.all: list[Place] = []
+        self.names: frozenset[str] = frozenset()
+        """Of all workers of the cluster."""
+
+    @property
+    def usable(self) -> list[Place]:
+        """Those that may be sent something."""
+        return [place for place in self.all if not place.leaving]
 
     @property
     def slots(self) -> int:
         """Slots at present."""
-        return sum(place.slots for place in self.all)
+        return sum(place.slots for place in self.usable)
 
     def least_loaded(self, tasks_per_slot: int, besides: Container[str] = ()) -> Place | None:
         """The place with the fewest tasks for its slots, None where all are full but those on the nodes `besides`."""
-        free = [place for place in self.all if place.room(tasks_per_slot) > 0 and place.node not in besides]
+        free = [place for place in self.usable if place.room(tasks_per_slot) > 0 and place.node not in besides]
         return min(free, key=lambda place: place.tasks / place.slots, default=None)
 
     def leave_out(self, node: str) -> list[Place]:
@@ -118,6 +135,7 @@ class Places:
             raise RunFailed(SCHEDULER_GONE)
         gone = [place for place in self.all if workers.get(place.address, {}).get("id") != place.id]
         self.all = [place for place in self.all if place not in gone]
+        self.names = frozenset(str(info["name"]) for info in workers.values())
         hosts: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         for address, info in sorted(workers.items()):
             hosts[get_address_host(address)].append((address, info))
@@ -125,12 +143,16 @@ class Places:
         for node, members in hosts.items():
             if node in self._left_out:
                 continue
+            if self._spec.compute.is_queue:
+                self._deal_to_jobs(node, members)
+                continue
             limit = self._spec.node_count
             if node not in nodes and limit is not None and len(nodes) >= limit:
                 continue
             nodes.add(node)
             self._deal(node, members)
-        self._tell_of_missing_nodes(len(nodes))
+        if not self._spec.compute.is_queue:
+            self._tell_of_missing_nodes(len(nodes))
         return gone
 
     def _tell_of_missing_nodes(self, count: int) -> None:
@@ -163,10 +185,27 @@ class Places:
             numbers, free = tuple(free[: info["nthreads"]]), free[info["nthreads"] :]
             if not numbers:
                 break
-            answers = call_workers(
-                self._client, assign_slots, self._name, numbers, wanted, workers=[address], timeout=_ASSIGN_TIMEOUT
-            )
-            if answers.get(address) is not None:
-                raise RunFailed(f"worker {address}: {answers[address]}")
-            if address in answers:  # else it is stuck or gone; the next look tells
-                self.all.append(Place(address, node, info["nthreads"], numbers, info["id"]))
+            self._assign(node, address, info, numbers, wanted)
+
+    def _deal_to_jobs(self, node: str, members: list[tuple[str, Any]]) -> None:
+        """A job is a node of its own; that several are on one host shows in the numbers of their slots alone."""
+        known = {place.address: place for place in self.all if place.node == node}
+        taken = {number for place in known.values() for number in place.numbers}
+        for address, info in members:
+            if address not in known:
+                wanted = min(self._spec.process_count_per_node or info["nthreads"], info["nthreads"])
+                numbers = tuple(islice((number for number in count() if number not in taken), wanted))
+                taken.update(numbers)
+                self._assign(node, address, info, numbers, wanted)
+
+    def _assign(self, node: str, address: str, info: Any, numbers: tuple[int, ...], slots_on_node: int) -> None:
+        answers = call_workers(
+            self._client, assign_slots, self._name, numbers, slots_on_node, workers=[address], timeout=_ASSIGN_TIMEOUT
+        )
+        if address not in answers:  # it is stuck or gone; the next look tells
+            return
+        refused, left = answers[address]
+        if refused is not None:
+            raise RunFailed(f"worker {address}: {refused}")
+        until = time.monotonic() + left
+        self.all.append(Place(address, node, info["nthreads"], numbers, info["id"], str(info["name"]), left, until))

@@ -90,7 +90,7 @@ def plan_run(
     streamed = None
     if collection is not None:
         plan = _plan_of_collection(collection, spec.input)
-    elif spec.compute != "serial" and is_streamed(spec.input):
+    elif spec.compute.type != "serial" and is_streamed(spec.input):
         streamed = _Streamed(spec, folder, record_of, displaced)
         plan = streamed.begin()
     else:

@@ -48,6 +48,8 @@ from daskbatch.types import MiniBatch
 if TYPE_CHECKING:
     from distributed import Client
 
+    from daskbatch.cluster.jobs import Jobs
+
 __all__ = ["execute"]
 
 _REPAIRS = 3  # rounds of doing damaged results again; a disk that damages more than that must be told of
@@ -121,6 +123,8 @@ class _Run:
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
         self.client_there: Client | None = None  # while there is a cluster
+        self.jobs: Jobs | None = None
+        """Of a queue."""
 
     @property
     def name(self) -> str:
@@ -271,7 +275,7 @@ class _Run:
     def _work(self) -> Stop | None:
         try:
             self.epoch.enter("run")
-            if self.spec.compute == "serial":
+            if self.spec.compute.type == "serial":
                 self._run_serially()
             else:
                 from daskbatch.engine.over_dask import run_over_dask
@@ -317,6 +321,8 @@ class _Run:
         summary = summarise(
             self.spec, self.run_id, self.epoch.number, self.books, stop, combined, seconds, self.phases, first
         )
+        if self.jobs is not None:
+            summary["jobs"] = self.jobs.counts()
         if stop is not None and stop.taken_over:
             self.tell(RunTakenOver(time.time(), stop.message))
             return summary, stop

@@ -13,6 +13,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from daskbatch.errors import UsageError
+from daskbatch.options.compute import parse_compute
 from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
@@ -52,7 +53,6 @@ INPUT_FORMATS = ("auto", "files", "csv", "tsv", "jsonl", "parquet")
 LOGGING_LEVELS = ("WARNING", "INFO", "DEBUG")
 OUTPUT_ACTIONS = ("append_row", "summary_only")
 HEADERS = ("first_row", "none")
-COMPUTES = ("local", "serial")
 
 ON_A_STORE = 10.0
 """``task_seconds`` where the output lies on a store."""
@@ -108,8 +108,11 @@ def make_spec(
     tensorflow1: bool = DEFAULTS["tensorflow1"],
     logging_level: str = DEFAULTS["logging_level"],
     scheduler: Path | None = None,
-    compute: str = DEFAULTS["compute"],
-    dashboard: bool = DEFAULTS["dashboard"],
+    compute: str | Path | Mapping[str, object] = "local",
+    min_nodes: int | str | None = None,
+    min_nodes_timeout: float | str | None = None,
+    job_replacements: int | str | None = None,
+    dashboard: bool | None = None,
     task_seconds: float | str | None = None,
     **unknown: object,
 ) -> RunSpec:
@@ -134,12 +137,22 @@ def make_spec(
         name = min(unknown)
         # Annotations hold the public names, so that no list of them has to be kept.
         raise UsageError(f"There is no option {name!r}.{nearest(name, make_spec.__annotations__)}")
-    chosen = _compute(compute, scheduler)
-    if chosen == "serial":
+    chosen, defined = parse_compute(compute, scheduler)
+    if chosen.type == "serial":
         refuse_in_process(python, command_prefix, "compute 'serial'")
     prefix = parse_prefix(command_prefix)
     other = check_interpreter(python, prefix=prefix) if prefix or python is not None else None
     place = path_or_url("output", output)
+    where: dict[str, Any] = {
+        "node_count": node_count,
+        "process_count_per_node": process_count_per_node,
+        "min_nodes": min_nodes,
+        "min_nodes_timeout": min_nodes_timeout,
+        "job_replacements": job_replacements,
+        "dashboard": dashboard,
+        "scheduler": scheduler,
+    }
+    where = defined | {name: value for name, value in where.items() if value is not None}
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
@@ -176,8 +189,8 @@ def make_spec(
         runner_memory_limit=(
             None if runner_memory_limit is None else byte_size("runner_memory_limit", runner_memory_limit)
         ),
-        node_count=_count("node_count", node_count),
-        process_count_per_node=_count("process_count_per_node", process_count_per_node),
+        node_count=_count("node_count", where.get("node_count")),
+        process_count_per_node=_count("process_count_per_node", where.get("process_count_per_node")),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
         fetched=fetched_places(fetched, storage_options),
@@ -186,8 +199,13 @@ def make_spec(
         tensorflow1=_switch("tensorflow1", tensorflow1),
         logging_level=choice("logging_level", logging_level, LOGGING_LEVELS),
         compute=chosen,
-        scheduler=None if scheduler is None else scheduler_address(scheduler),
-        dashboard=_switch("dashboard", dashboard),
+        min_nodes=whole_number("min_nodes", where.get("min_nodes", DEFAULTS["min_nodes"]), 1),
+        min_nodes_timeout=_optional_seconds("min_nodes_timeout", where.get("min_nodes_timeout")),
+        job_replacements=whole_number(
+            "job_replacements", where.get("job_replacements", DEFAULTS["job_replacements"]), 0
+        ),
+        scheduler=None if "scheduler" not in where else scheduler_address(where["scheduler"]),
+        dashboard=_switch("dashboard", where.get("dashboard", DEFAULTS["dashboard"])),
         task_seconds=_task_seconds(task_seconds, place),
     )
 
@@ -299,14 +317,8 @@ def _switch(name: str, value: object) -> bool:
     return value
 
 
-def _compute(compute: str, scheduler: Path | None) -> str:
-    chosen = choice("compute", compute, COMPUTES)
-    if chosen == "serial" and scheduler is not None:
-        raise UsageError(
-            f"compute 'serial' runs in this process and uses no scheduler, got scheduler {scheduler!r}."
-            " Leave one of them out."
-        )
-    return chosen
+def _optional_seconds(name: str, value: float | str | None) -> float | None:
+    return None if value is None else seconds(name, value)
 
 
 def scheduler_address(value: Path) -> str:

@@ -47,6 +47,9 @@ class RunOptions(TypedDict, total=False):
     tensorflow1: bool
     logging_level: str
     scheduler: str | os.PathLike[str] | None
-    compute: str
+    compute: str | os.PathLike[str] | Mapping[str, object]
+    min_nodes: int | str
+    min_nodes_timeout: float | str | None
+    job_replacements: int | str
     dashboard: bool
     task_seconds: float | str | None

@@ -38,6 +38,7 @@ def public_options(spec: RunSpec) -> dict[str, Any]:
         "partition_keys": list(given.partition_keys) or None,
         "storage_options": dict(given.storage_options),
         **own,
+        "compute": spec.compute.public,
         "output_storage_options": dict(spec.output_storage_options),
         "arguments": list(spec.arguments),
         "fetched": [[url, kind, token, dict(options)] for url, kind, token, options in spec.fetched],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import queue
 import socket
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol.pickle import dumps
+from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
 
 from daskbatch.errors import DaskbatchError
 from daskbatch.layout import MODELS_USED_VARIABLE
 from daskbatch.store.refusal import refusal
 from daskbatch.worker import wire
+from daskbatch.worker.arrow_stream import arrow_stream
 from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.fetched import ScriptFiles, files_of
 from daskbatch.worker.gpus import visible_gpus
@@ -35,6 +38,7 @@ from daskbatch.worker.shared_folder import leave_behind
 from daskbatch.worker.slot import Slot
 from daskbatch.worker.step_variables import step_variables
 from daskbatch.worker.task_report import TaskReport
+from daskbatch.worker.walltime import walltime_of
 
 if TYPE_CHECKING:
     from daskbatch.worker.ahead import Ahead
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
 
 _LEASE_CHECK_MS = 2000
+_WALLTIME_CHECK_MS = 500
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -78,10 +83,16 @@ class RunPlugin(WorkerPlugin):
         self._overdue = 0
         self._lease = PeriodicCallback(self._check_lease, _LEASE_CHECK_MS)
         self._lease.start()
+        self._walltime = walltime_of(os.environ, worker.lifetime)
+        self._leaving = self._cut = False
+        self._clock = PeriodicCallback(self._look_at_walltime, _WALLTIME_CHECK_MS)
+        if self._walltime is not None:
+            self._clock.start()
 
     async def teardown(self, worker: Worker) -> None:
         """Called by Dask when the plugin is unregistered or the worker closes."""
         self._lease.stop()
+        self._clock.stop()
         await self.end("kill")
 
     def assign(self, numbers: Sequence[int], slots_on_node: int) -> None:
@@ -150,11 +161,16 @@ class RunPlugin(WorkerPlugin):
             stdout=paths["stdout"],
             stderr=paths["stderr"],
             timeouts=settings.timeouts,
-            memory_limit=settings.memory_limit or _node_memory() // max(1, slots_on_node),
+            memory_limit=settings.memory_limit or self._memory() // max(1, slots_on_node),
         )
         writer = places.writer(f"{node}-{os.getpid()}-{self.name}-{process}")
         ahead = None if self._upcoming is None else self._ahead_of(self._upcoming)
-        return Slot(node, process, launch, writer, self._tell, ahead, places.files(process))
+        return Slot(node, process, launch, writer, self._tell, ahead, places.files(process), self._walltime)
+
+    def _memory(self) -> int:
+        """Bytes of the node, of the control group that Dask has found us in, or of the batch job."""
+        limit = self._worker.memory_manager.memory_limit if self._walltime is not None else None
+        return int(min(MEMORY_LIMIT, psutil.virtual_memory().total, limit or math.inf))
 
     def _variables(self, places: Places) -> dict[str, str]:
         return {**self._settings.environment, MODELS_USED_VARIABLE: places.models}
@@ -202,7 +218,9 @@ class RunPlugin(WorkerPlugin):
             self._scratch.make()
             if self._files is not None and (failed := self._fetch(self._files, self._scratch.path, slot)):
                 return failed
-            return slot.execute(task, row, blob)
+            report = slot.execute(task, row, blob)
+            report["leaving"] = self._leaving
+            return report
         finally:
             self._free.put(slot)
 
@@ -216,6 +234,24 @@ class RunPlugin(WorkerPlugin):
             report.init_error = failure_of(error, "start")
             return report.as_dict()
         return None
+
+    @property
+    def seconds_left(self) -> float:
+        """Until results must be safe, as the worker's job ends; infinite where it has none, or no end."""
+        return math.inf if self._walltime is None else self._walltime.left
+
+    def _look_at_walltime(self) -> None:
+        """Begin nothing that the end of the worker's job would cut; cut ourselves, and tell, what runs until then."""
+        walltime = self._walltime
+        assert walltime is not None
+        if not walltime.fits and not self._leaving:
+            self._leaving = True
+            for slot in self._slots:
+                slot.stop()
+        if walltime.left < 0 and not self._cut:
+            self._cut = True
+            for slot in self._slots:
+                slot.cut()
 
     def renew(self) -> None:
         """The engine is alive."""
@@ -270,13 +306,6 @@ def _process(number: int) -> str:
     return f"process{number:03d}"
 
 
-def _node_memory() -> int:
-    """Bytes of the node, or of the control group that Dask has found us in."""
-    from distributed.system import MEMORY_LIMIT
-
-    return int(min(MEMORY_LIMIT, psutil.virtual_memory().total))
-
-
 def _plugin(worker: Worker, name: str) -> RunPlugin:
     plugin = worker.plugins[name]
     assert isinstance(plugin, RunPlugin)
@@ -286,30 +315,22 @@ def _plugin(worker: Worker, name: str) -> RunPlugin:
 def run_row(name: str, task: int, row: bytes, partition: Any = None) -> dict[str, Any]:
     """The task that Dask schedules: one row of mini-batches on the worker it was sent to."""
     plugin = _plugin(get_worker(), name)
-    return plugin.run(task, row, b"" if partition is None else _arrow(partition))
-
-
-def _arrow(partition: Any) -> memoryview:
-    """A pandas partition as an Arrow stream."""
-    import pyarrow as pa
-
-    table = pa.Table.from_pandas(partition, preserve_index=False)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return memoryview(sink.getvalue())
+    return plugin.run(task, row, b"" if partition is None else arrow_stream(partition))
 
 
 # For Client.run: Dask hands over the worker by the argument's name.
 
 
-def assign_slots(name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker) -> str | None:
-    """Give a worker its slots; return why it cannot have them."""
+def assign_slots(
+    name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker
+) -> tuple[str | None, float]:
+    """Give a worker its slots; return why it cannot have them, and the seconds that its job has left."""
+    plugin = _plugin(dask_worker, name)
     try:
-        _plugin(dask_worker, name).assign(numbers, slots_on_node)
+        plugin.assign(numbers, slots_on_node)
     except OSError as error:
-        return refusal(error)
-    return None
+        return refusal(error), plugin.seconds_left
+    return None, plugin.seconds_left
 
 
 def renew_lease(name: str, dask_worker: Worker) -> None:

@@ -17,6 +17,7 @@ from daskbatch.types import OPEN_END, UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import wire
 from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.deaths import describe_death, user_stack, was_killed
+from daskbatch.worker.garbage import author_of_garbage
 from daskbatch.worker.news import News
 from daskbatch.worker.runner import Launch, Runner, RunnerDied
 from daskbatch.worker.task_report import TaskReport
@@ -25,8 +26,11 @@ from daskbatch.worker.wire import NotAFrame
 if TYPE_CHECKING:
     from daskbatch.remote.uploads import Uploads
     from daskbatch.worker.ahead import Ahead, Lot
+    from daskbatch.worker.walltime import Walltime
 
 __all__ = ["Slot"]
+
+_KILLED_TOGETHER = 1.0  # seconds
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -50,6 +54,8 @@ class Slot:
         Makes local copies of mini-batches whose input lies in a store.
     files : Uploads, optional
         Puts what the script writes itself to a store: it is there before the results count.
+    walltime : Walltime, optional
+        When the worker's job ends, where that is known.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Slot:
         tell: Tell,
         ahead: Ahead | None = None,
         files: Uploads | None = None,
+        walltime: Walltime | None = None,
     ) -> None:
         self.node = node
         self.process = process
@@ -69,9 +76,11 @@ class Slot:
         self._tell = tell
         self._ahead = ahead
         self._files = files
+        self._walltime = walltime
         self._runner: Runner | None = None
         self._signatures: dict[int, str] = {}
         self._stopping = False
+        self._cut = False
         self._terminated = 0
 
     def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
@@ -128,7 +137,7 @@ class Slot:
             self._account_for(died.verdict, report)
         except NotAFrame:
             verdict = self._drop_runner()
-            author = {"phase": "start"} if runner is None else _author(sent, report, verdict)
+            author = {"phase": "start"} if runner is None else author_of_garbage(sent, report, verdict)
             self._account_for({**verdict, **author, "reason": "garbage"}, report)
         if self._files is not None:
             self._files.send()
@@ -214,6 +223,8 @@ class Slot:
                 record = Record(file, index, items, returned, rows, 0, len(payload), crc, seconds)
                 append(record, payload, self._signatures[columns])
                 report.succeed(file, index, items, returned, seconds)
+                if self._walltime is not None:
+                    self._walltime.learn(seconds)
             elif kind == wire.COLUMNS:
                 self._signatures[columns] = payload.decode()
             elif kind == wire.EMPTY:
@@ -232,6 +243,9 @@ class Slot:
 
     def _account_for(self, verdict: dict[str, Any], report: TaskReport) -> None:
         """A runner died: blame the mini-batch under way, or ``init()``, or nobody."""
+        if self._walltime is not None and was_killed(verdict):
+            # Who ends a whole job kills this process too: then nobody is to blame, and nothing is told.
+            time.sleep(_KILLED_TOGETHER)
         error, message = describe_death(verdict)
         failure = {
             "phase": verdict["phase"],
@@ -242,8 +256,11 @@ class Slot:
             # Who comes later would have to read past the same place of a stream.
             "rest": verdict["phase"] == "read",
         }
-        self._terminated += verdict["reason"] == "terminated"
-        if verdict["reason"] in ("asked", "orphaned") or (verdict["reason"] == "terminated" and self._terminated == 1):
+        reason = verdict["reason"]
+        self._terminated += reason == "terminated"
+        if self._cut and reason == "asked" and self._walltime is not None:
+            self._account_for_cut(verdict, failure, self._walltime, report)
+        elif reason in ("asked", "orphaned") or (reason == "terminated" and self._terminated == 1):
             # Somebody outside wants the processes gone. Again and again, and it is the script itself.
             report.died = {**failure, "charged": False}
         elif verdict["phase"] == "start":
@@ -253,6 +270,31 @@ class Slot:
             key = (verdict["file"], verdict["index"])
             if verdict["phase"] in ("read", "run") and key != report.last:
                 self._fail(report, *key, _known(verdict["items"]), failure)
+
+    def _account_for_cut(
+        self, verdict: dict[str, Any], failure: dict[str, Any], walltime: Walltime, report: TaskReport
+    ) -> None:
+        """The end of the job has cut a mini-batch: it is tried in another job, if it can fit into one."""
+        seconds, whole = verdict["seconds"], walltime.whole
+        report.died = {**failure, "charged": False}
+        if verdict["phase"] not in ("read", "run"):
+            return
+        key = (verdict["file"], verdict["index"])
+        if not walltime.had_all(seconds):
+            report.cut = (*key, seconds)
+            return
+        text = (
+            f"still {'reading' if verdict['phase'] == 'read' else 'in run()'} after {seconds:.0f} s, when its job ended"
+            f" after {whole:.0f} s: it does not fit into a job's walltime. Next: a longer walltime, or a smaller"
+            " mini_batch_size"
+        )
+        failure |= {"error": "WalltimeTooShort", "message": text, "traceback": "", "retry": False}
+        self._fail(report, *key, _known(verdict["items"]), failure)
+
+    def cut(self) -> None:
+        """The worker's job ends now. Any thread."""
+        self._cut = True
+        self.kill()
 
     def stop(self) -> None:
         """End the present row after its present mini-batch, and start no other. Any thread."""
@@ -285,27 +327,6 @@ class Slot:
         if self._ahead is not None:
             self._ahead.close()
         self._writer.close()
-
-
-def _author(row: bytes, report: TaskReport, verdict: dict[str, Any]) -> dict[str, Any]:
-    """Which mini-batch wrote the garbage: the one after the last answer. The runner may have gone on since.
-
-    Returns
-    -------
-    dict
-        What of the verdict is otherwise. In phase idle nobody is named.
-    """
-    batches, last = list(wire.decode_row(row)[0]), report.last
-    if batches[0].stop == OPEN_END:  # where a stream ends is not known: its next mini-batch may not exist
-        following = batches[0].key if last is None or last[0] != batches[0].file else (last[0], last[1] + 1)
-        in_it = verdict["phase"] in ("read", "run") and following == (verdict["file"], verdict["index"])
-        return {} if in_it else {"phase": "idle"}
-    keys = [batch.key for batch in batches]
-    position = keys.index(last) + 1 if last in keys else 0
-    if position == len(batches):
-        return {"phase": "idle"}
-    file, index = batches[position].key
-    return {"phase": "run", "file": file, "index": index, "items": UNKNOWN_ITEMS}
 
 
 def _known(items: int) -> int | None:

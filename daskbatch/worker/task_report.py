@@ -47,6 +47,10 @@ class TaskReport:
         """Why the results could not be written: then nothing of the row counts."""
         self.died: dict[str, Any] | None = None
         """How the runner ended; ``charged`` tells whether somebody is to blame."""
+        self.leaving = False
+        """The worker's job ends soon: what was not begun is for others, and nothing more is for it."""
+        self.cut: tuple[int, int, float] | None = None
+        """(file, index, seconds) of the mini-batch that the end of the worker's job has cut, uncharged."""
 
     @property
     def done(self) -> int:

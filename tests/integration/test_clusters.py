@@ -21,7 +21,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import daskbatch
-from daskbatch import cluster as own_cluster
+from daskbatch.cluster import existing as existing_cluster
+from daskbatch.cluster.local import in_processes
 from daskbatch.events import Notice
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
@@ -234,7 +235,7 @@ def test_a_scheduler_that_does_not_answer(
     by_file: bool, table: Path, tmp_path: Path, script: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given an address on which nobody listens
-    monkeypatch.setattr(own_cluster, "_CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(existing_cluster, "_CONNECT_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
     scheduler: Any = address
@@ -297,5 +298,5 @@ def test_a_local_cluster_s_scheduler_may_say_much() -> None:
             os.write(2, b"x" * 10_000 + b"\n")
         return "through"
 
-    with own_cluster._processes(1, dashboard=False) as client:
+    with in_processes(1, dashboard=False) as client:
         assert client.run_on_scheduler(noisy) == "through"

@@ -17,7 +17,7 @@ from daskbatch.options import check_output, make_spec
 from daskbatch.options.output import check_unused
 from daskbatch.options.public import public_options
 from daskbatch.options.values import byte_size, mini_batch_size
-from daskbatch.spec import RunSpec
+from daskbatch.spec import Compute, RunSpec
 from daskbatch.types import MiniBatchSize
 
 
@@ -87,7 +87,18 @@ ACCEPTED = [
     ("tensorflow1", True, "tensorflow1", True),
     ("scheduler", "tls://host:8786", "scheduler", "tls://host:8786"),
     ("scheduler", "host:8786", "scheduler", "tcp://host:8786"),
-    ("compute", "serial", "compute", "serial"),
+    ("compute", "serial", "compute", Compute("serial")),
+    ("compute", {"type": "dask", "scheduler": "tls://h:1"}, "scheduler", "tls://h:1"),
+    ("compute", {"type": "slurm", "min-nodes": 3, "memory": "1GB"}, "min_nodes", 3),
+    (
+        "compute",
+        {"type": "slurm", "name": "gpu", "cores": 2, "memory": "1GB", "walltime": "1:00:00"},
+        "compute",
+        Compute("slurm", "gpu", {"cores": 2, "memory": "1GB", "walltime": "1:00:00"}),
+    ),
+    ("min_nodes", "2", "min_nodes", 2),
+    ("min_nodes_timeout", "60", "min_nodes_timeout", 60.0),
+    ("job_replacements", 0, "job_replacements", 0),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Batch queues: how a job is written, and what is said of it."""
