@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from daskbatch.api.step import ParallelRunStep
     from daskbatch.api.step_run import StepRun
     from daskbatch.api.store_path import StorePath
+    from daskbatch.api.submit_run import Submitted, submit
     from daskbatch.api.trial import TryResult, try_
     from daskbatch.api.widget import RunDetails
     from daskbatch.api.workspace import Workspace
@@ -107,6 +108,7 @@ __all__ = [
     "SegmentDamaged",
     "StepRun",
     "StorePath",
+    "Submitted",
     "TabularDataset",
     "TakenOver",
     "ThresholdExceeded",
@@ -119,6 +121,7 @@ __all__ = [
     "retry_failed",
     "run",
     "status",
+    "submit",
     "try_",
 ]
 
@@ -161,6 +164,8 @@ _HOMES = {
     "retry_failed": "daskbatch.api.again",
     "run": "daskbatch.api.run",
     "status": "daskbatch.api.again",
+    "Submitted": "daskbatch.api.submit_run",
+    "submit": "daskbatch.api.submit_run",
     "try_": "daskbatch.api.trial",
 }
 """Where the names are that are not errors."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -13,8 +12,12 @@ from typing import Any, NoReturn
 import click
 
 from daskbatch import __version__
+from daskbatch.cli_compute import compute_group
+from daskbatch.cli_entry import ARGUMENTS, EntryCommand
+from daskbatch.cli_folder import cancel_command, logs_command, status_command
 from daskbatch.cli_options import FREE, given, given_inputs, with_inputs, with_options
-from daskbatch.cli_pipelines import runs_command, submit_command
+from daskbatch.cli_pipelines import runs_command
+from daskbatch.cli_submit import submit_command
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
 
 __all__ = ["cli", "main"]
@@ -26,9 +29,6 @@ USAGE = 2  # an option, the entry script, the input or the output folder is wron
 INTERRUPTED = (
     130  # Ctrl-C, and daskbatch cancel: 128 + SIGINT. After SIGTERM it is 143, 128 + 15: RunCanceled carries it
 )
-
-ARGUMENTS = "daskbatch.arguments"
-"""Key in click's context of what followed ``--``."""
 
 
 class _Group(click.Group):
@@ -63,21 +63,6 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _Command(click.Command):
-    """Takes what follows ``--`` for the entry script, before click would take it for inputs."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, arguments = args, []
-        if "--" in args:
-            cut = args.index("--")
-            own, arguments = args[:cut], args[cut + 1 :]
-        ctx.meta[ARGUMENTS] = arguments
-        return super().parse_args(ctx, own)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
-
-
 def _say(message: str) -> None:
     click.echo(f"daskbatch: error: {message}", err=True)
 
@@ -92,14 +77,6 @@ def _shown(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with what it shows while it runs."""
     as_json = click.option("--json", "as_json", is_flag=True, help="Write each event as a line of JSON to stdout.")
     return click.option("--quiet", is_flag=True, help="Show nothing but errors.")(as_json(command))
-
-
-_STORAGE = click.option(
-    "--storage-options",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="How the store is reached, where FOLDER is a URL such as s3://bucket/out: endpoint_url, profile, region.",
-)
 
 
 @click.group(
@@ -121,7 +98,7 @@ def cli(ctx: click.Context, /) -> None:
         ctx.exit(USAGE)
 
 
-@cli.command("run", cls=_Command)
+@cli.command("run", cls=EntryCommand)
 @click.argument("entry")
 @with_inputs
 @click.option(
@@ -223,32 +200,7 @@ def retry_failed_command(output: str, quiet: bool, as_json: bool, **values: Any)
     return _run(output, quiet, as_json, lambda output, **listening: retry_failed(output, **listening, **given(values)))
 
 
-@cli.command("status")
-@click.argument("output", metavar="FOLDER")
-@_STORAGE
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status_command(output: str, storage_options: tuple[str, ...], as_json: bool) -> int:
-    """Tell how the run is whose output is in FOLDER, while it runs and after."""
-    from daskbatch.api.again import status
-
-    found = status(output, storage_options)
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.text)
-    return COMPLETED
-
-
-@cli.command("cancel")
-@click.argument("output", metavar="FOLDER")
-@_STORAGE
-def cancel_command(output: str, storage_options: tuple[str, ...]) -> int:
-    """Ask the run whose output is in FOLDER to end. It can be resumed."""
-    from daskbatch.api.again import cancel
-
-    found = cancel(output, storage_options)
-    click.echo(f"Asked the run to end ({found.owner}). It does within seconds: daskbatch status {output}")
-    return COMPLETED
-
-
-@cli.command("try", cls=_Command)
+@cli.command("try", cls=EntryCommand)
 @click.argument("entry")
 @with_inputs
 @click.option(
@@ -316,7 +268,8 @@ def version_command() -> None:
         click.echo(f"{name} {version(name)}")
 
 
-cli.add_command(submit_command)
+for _command in (cancel_command, compute_group, logs_command, status_command, submit_command):
+    cli.add_command(_command)
 cli.add_command(runs_command)
 
 

@@ -7,32 +7,14 @@ from pathlib import Path
 
 import click
 
-__all__ = ["runs_command", "submit_command"]
+__all__ = ["pairs", "runs_command", "submit_pipeline"]
 
 
-@click.command("submit")
-@click.argument("pipeline", metavar="FILE")
-@click.option(
-    "-p", "--parameter", "given", metavar="NAME=VALUE", multiple=True, help="A parameter's value; repeatable."
-)
-@click.option(
-    "-e", "--experiment", metavar="NAME", help="What the run belongs to.  [default: what FILE says, else its name]"
-)
-@click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="A tag of the run; repeatable.")
-@click.option("--regenerate-outputs", is_flag=True, help="Do all steps anew, whatever earlier runs have done.")
-@click.option("--wait", is_flag=True, help="Show what is done, and wait for the end. Ctrl-C ends the waiting alone.")
-def submit_command(
+def submit_pipeline(
     pipeline: str, given: tuple[str, ...], experiment: str | None, tags: tuple[str, ...], regenerate_outputs: bool,
     wait: bool,
 ) -> None:  # fmt: skip
-    """Begin a run of the pipeline in FILE, in the workspace of the current folder.
-
-    FILE is what Pipeline.save wrote, or a job of 'type: pipeline' or 'type: parallel', in YAML. The
-    work is done by a process of its own, which outlives this one.
-
-    \b
-    daskbatch submit pipeline.yml -p batch_size_param=1 --wait
-    """
+    """Begin a run of the pipeline in a file, for ``daskbatch submit``."""
     from daskbatch.api.experiment import Experiment
     from daskbatch.api.pipeline import Pipeline
     from daskbatch.api.workspace import Workspace
@@ -42,8 +24,8 @@ def submit_command(
     name = experiment or loaded.as_document()["experiment_name"] or Path(pipeline).stem
     run = Experiment(workspace, name).submit(
         loaded,
-        tags=_pairs("--tag", tags),
-        pipeline_parameters=_pairs("-p", given),
+        tags=pairs("--tag", tags),
+        pipeline_parameters=pairs("-p", given),
         regenerate_outputs=regenerate_outputs,
     )
     click.echo(run.id)
@@ -81,7 +63,7 @@ def runs_command(
         return
     if resume is not None:
         run = workspace.get_run(resume)
-        run.resume(_pairs("--environment-variables", variables) or None)
+        run.resume(pairs("--environment-variables", variables) or None)
         click.echo(f"The run goes on by itself: daskbatch runs. Its folder: {run.folder}")
         return
     experiments = [workspace.experiments[experiment]] if experiment else Experiment.list(workspace)
@@ -96,7 +78,8 @@ def runs_command(
         click.echo("There are no runs yet: daskbatch submit pipeline.yml", err=True)
 
 
-def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+def pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """Names and values of an option that is given several times."""
     found = {}
     for text in given:
         name, is_pair, value = text.partition("=")

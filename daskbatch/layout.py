@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "COORDINATOR_LOG",
     "EXPERIMENT_VARIABLE",
     "FAILED_ITEMS",
     "FETCH_PYTHON_VARIABLE",
@@ -15,10 +16,13 @@ __all__ = [
     "RUN_VARIABLE",
     "SIDE_INPUT_VARIABLE",
     "STATE_FOLDER",
+    "VARIABLES_VARIABLE",
     "WORKSPACE_FOLDER",
     "WORKSPACE_VARIABLE",
 ]
 
+COORDINATOR_LOG = "coordinator.txt"
+"""What the coordinator of a submitted run says, in the logs."""
 EXPERIMENT_VARIABLE = "AZUREML_ARM_PROJECT_NAME"
 """Environment variable that names the experiment to the entry scripts of a pipeline."""
 FAILED_ITEMS = "failed_items.jsonl"
@@ -42,6 +46,8 @@ SIDE_INPUT_VARIABLE = "AZUREML_DATAREFERENCE_"
 """A side input's name follows: environment variables that tell entry scripts the paths of side inputs."""
 STATE_FOLDER = ".daskbatch"
 """Private: what the run is, its plan, ledgers and segments."""
+VARIABLES_VARIABLE = "DASKBATCH_VARIABLES"
+"""Environment variable of a submitted run's coordinator: values of ``environment_variables``, as JSON."""
 WORKSPACE_FOLDER = "workspace"
 """In a workspace's root: all that is registered, and the runs."""
 WORKSPACE_VARIABLE = "DASKBATCH_WORKSPACE"

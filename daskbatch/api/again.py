@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from daskbatch.api.compute_definition import with_definition
 from daskbatch.api.run import Run, execute_spec
+from daskbatch.engine.submission import read_submission
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
-from daskbatch.layout import WORKSPACE_VARIABLE
+from daskbatch.layout import VARIABLES_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.options import make_spec
 from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
@@ -166,12 +168,16 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
         folder.refresh()
         record = folder.read_record()
         place = folder.place
-    if record is None:
+    submitted = read_submission(place) if record is None else None
+    if record is None and submitted is None:
         raise UsageError(
             f"There is no run in {os.fspath(output)!r} to go on with. Give the output folder of one, or repeat its"
             " command."
         )
-    kept = [name for name in record.options["environment_variables"] if "environment_variables" not in options]
+    known = record.options if record is not None else submitted.options if submitted else {}
+    if VARIABLES_VARIABLE in os.environ:  # this is the coordinator of a submitted run
+        options = {"environment_variables": json.loads(os.environ.pop(VARIABLES_VARIABLE)), **options}
+    kept = [name for name in known["environment_variables"] if "environment_variables" not in options]
     if WORKSPACE_VARIABLE in kept:
         raise UsageError(
             f"{os.fspath(output)!r} holds a step of a pipeline's run, which goes on as a whole. Next: daskbatch runs"
@@ -182,7 +188,7 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
             f"The run had environment_variables {', '.join(kept)}, whose values are stored nowhere. Give them again:"
             f" --environment-variables {kept[0]}=... (environment_variables={{{kept[0]!r}: ...}})."
         )
-    stored = options_from({**record.options, "output": place})
+    stored = options_from({**known, "output": place})
     spec = make_spec(**{**stored, **with_definition(options)})
     # Relative paths in the script's arguments mean the folder that the run was started in.
-    return dataclasses.replace(spec, folder=record.options["folder"])
+    return dataclasses.replace(spec, folder=known["folder"])

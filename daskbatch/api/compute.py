@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from daskbatch.api.documents import check_name, names, read_document, write_document
 from daskbatch.api.ignored import accept, ignore
 from daskbatch.api.named import not_found
+from daskbatch.api.yaml_files import read_yaml
 from daskbatch.errors import ComputeTargetException, UsageError
 from daskbatch.options import scheduler_address
+from daskbatch.options.compute import parse_compute
 from daskbatch.options.values import whole_number
 
 if TYPE_CHECKING:
@@ -98,7 +101,7 @@ class ComputeTarget:
     workspace: Workspace
     name: str
     type: str
-    """``"Local"``, ``"Dask"`` or ``"AmlCompute"``."""
+    """``"Local"``, ``"Dask"``, ``"AmlCompute"``, or that of a batch queue, such as ``"slurm"``."""
     document: Mapping[str, Any]
     """What is stored."""
 
@@ -145,8 +148,15 @@ class ComputeTarget:
         return ComputeTarget(workspace, name)
 
     @staticmethod
-    def register(workspace: Workspace, name: str, scheduler: str, overwrite: bool = False) -> ComputeTarget:
-        """Give a name to a Dask cluster that is there.
+    def register(
+        workspace: Workspace,
+        name: str,
+        scheduler: str | None = None,
+        overwrite: bool = False,
+        *,
+        definition: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    ) -> ComputeTarget:
+        """Give a name to a Dask cluster that is there, or to a batch queue.
 
         Parameters
         ----------
@@ -156,6 +166,9 @@ class ComputeTarget:
             The scheduler's address, such as ``tcp://host:8786``, or its scheduler file.
         overwrite : bool
             Whether to replace a target of that name.
+        definition : mapping or path, optional
+            In the place of `scheduler`: ``type``, such as ``"slurm"``, and what a job needs, under dask-jobqueue's
+            names; or a YAML file with that.
 
         Raises
         ------
@@ -163,11 +176,11 @@ class ComputeTarget:
             The name is taken, or a value is wrong.
         """
         check_name("name", name)
-        address = scheduler_address(scheduler)
+        content = _content(name, scheduler, definition)
         try:
             if name == LOCAL:
                 raise FileExistsError
-            _write(workspace, name, {"type": "Dask", "scheduler": address}, overwrite=overwrite)
+            _write(workspace, name, content, overwrite=overwrite)
         except FileExistsError:
             advice = "Choose another." if name == LOCAL else "Choose another, or give overwrite=True."
             raise UsageError(f"name {name!r} is taken by a compute target. {advice}") from None
@@ -284,6 +297,22 @@ Targets = list[ComputeTarget]  # in the class, list is a method
 def target_names(workspace: Workspace) -> list[str]:
     """The names of all compute targets, sorted."""
     return sorted({LOCAL, *names(workspace.folder / "compute")})
+
+
+def _content(
+    name: str, scheduler: str | None, definition: Mapping[str, Any] | os.PathLike[str] | str | None
+) -> dict[str, Any]:
+    """What is stored of a Dask cluster or a queue."""
+    if (scheduler is None) == (definition is None):
+        raise UsageError("Give either scheduler=, of a Dask cluster that is there, or definition=, of a batch queue.")
+    if scheduler is not None:
+        return {"type": "Dask", "scheduler": scheduler_address(scheduler)}
+    if not isinstance(definition, Mapping):
+        definition, _ = read_yaml(cast(str, definition), "compute target")
+    made, options = parse_compute({**definition, "name": name})
+    if "scheduler" in options:
+        return {"type": "Dask", "scheduler": scheduler_address(options["scheduler"])}
+    return {"type": made.type, "definition": dict(definition)}
 
 
 def _document(workspace: Workspace, name: str) -> Path:

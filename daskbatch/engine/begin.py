@@ -16,6 +16,7 @@ from daskbatch.engine.epoch import Epoch, owner_text
 from daskbatch.engine.folder import RunFolder, partial_name
 from daskbatch.engine.heartbeat import is_over, stands_still
 from daskbatch.engine.record import RunRecord
+from daskbatch.engine.submission import read_submission
 from daskbatch.errors import DaskbatchError, OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
 from daskbatch.layout import RUN_SUMMARY
@@ -179,7 +180,8 @@ def _drop_remains(folder: RunFolder, number: int) -> None:
 def _claim_new(folder: RunFolder, last: LastLife) -> Begun:
     """Claim an output folder without a run, or with one that was killed before it was planned."""
     folder.create()
-    run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+    submitted = read_submission(folder.place)
+    run_id = submitted.run_id if submitted else f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
     epoch = Epoch(folder, last.number + 1, run_id)
     with _held(epoch):
         _clean_up(folder, epoch, last)

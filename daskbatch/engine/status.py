@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +16,10 @@ from typing import Any
 from daskbatch.engine.begin import last_life
 from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.heartbeat import is_over, stands_still
+from daskbatch.engine.submission import Submission, read_submission, state_of
 from daskbatch.errors import UsageError
 from daskbatch.layout import RUN_SUMMARY
+from daskbatch.queues.states import JobState
 
 __all__ = ["RunStatus", "ask_to_cancel", "read_status"]
 
@@ -27,8 +32,8 @@ class RunStatus:
     """The output folder, or its URL."""
     run_id: str
     state: str
-    """``"Running"``; ``"Lost"``: its engine was killed, and it can be resumed; ``"Completed"``, ``"Failed"`` or
-    ``"Canceled"``."""
+    """``"Submitted"``: its coordinator waits in a queue; ``"Running"``; ``"Lost"``: its engine was killed, it can be
+    resumed; ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
     epoch: int
     """How many engines have worked on it."""
     owner: str | None
@@ -58,7 +63,7 @@ class RunStatus:
             lines.append(f"  {self.summary['error']['message']}")
         of = "" if self.total is None else f" of {self.total:,}"
         lines.append(f"  {self.committed:,}{of} mini-batches are committed")
-        if self.state not in ("Running", "Completed"):
+        if self.state not in ("Submitted", "Running", "Completed"):
             lines.append(f"  Next: daskbatch resume {self.output}")
         elif self.summary is not None and self.summary["mini_batches"]["failed"]:
             count = self.summary["mini_batches"]["failed"]
@@ -84,6 +89,9 @@ def read_status(folder: RunFolder) -> RunStatus:
         There is no run in the folder.
     """
     last = last_life(folder)
+    submitted = read_submission(folder.place)
+    if not last.number and submitted is not None:
+        return _before_it_begins(folder.place, submitted)
     if not last.number:
         raise UsageError(
             f"There is no run in {folder.place!r}. Give the output folder of one. Runs of pipelines have ids:"
@@ -96,6 +104,9 @@ def read_status(folder: RunFolder) -> RunStatus:
         last = last_life(folder)
         ended = None if last.found is None else last.found.ended
     shown = beat if ended is None else None
+    job = None if submitted is None or running or ended else state_of(submitted)
+    if submitted is not None and job is not None and job.state == "pending":
+        return dataclasses.replace(_before_it_begins(folder.place, submitted, job), epoch=last.number)
     return RunStatus(
         output=folder.place,
         run_id=last.record.run_id if last.record else last.found.run_id if last.found else "",
@@ -111,8 +122,28 @@ def read_status(folder: RunFolder) -> RunStatus:
     )
 
 
+def _before_it_begins(place: str, submitted: Submission, job: JobState | None = None) -> RunStatus:
+    """Of a run whose coordinator has not begun, or was put back into the queue."""
+    job = job or state_of(submitted)
+    state = "Submitted" if job is None or job.state != "ended" else "Canceled" if job.reason == "CANCELLED" else "Lost"
+    how = "" if job is None else f": {job.state}" + (f" ({job.reason})" if job.reason else "")
+    return RunStatus(
+        output=place,
+        run_id=submitted.run_id,
+        state=state,
+        epoch=0,
+        owner=submitted.text + how,
+        phase=None,
+        seconds=None,
+        progress=None,
+        committed=0,
+        total=None,
+        summary=None,
+    )
+
+
 def ask_to_cancel(folder: RunFolder) -> RunStatus:
-    """Leave word for the engine.
+    """Leave word for the engine; of a run that has not begun, take the coordinator's job out of the queue.
 
     Raises
     ------
@@ -120,7 +151,11 @@ def ask_to_cancel(folder: RunFolder) -> RunStatus:
         There is none.
     """
     now = read_status(folder)
-    if now.state != "Running":
+    submitted = read_submission(folder.place)
+    if now.state == "Submitted" and submitted is not None and submitted.cancel_command:
+        subprocess.run([*shlex.split(submitted.cancel_command), submitted.job], check=False, timeout=60)
+        return now
+    if now.state not in ("Running", "Submitted"):
         text = f"No run is going on in {folder.place!r}: the last one there is {now.state}. There is nothing to cancel."
         raise UsageError(text)
     folder.ask_to_cancel()

@@ -65,7 +65,7 @@ def rows_of(where: str, tmp_path: Path, copies_in: str = "", **options: Any) -> 
         if copy is not None:
             copies.drop(copy)
     reader.close()
-    copies._let_go(0)  # the last shared one
+    copies._let_go(0, -1)  # the last shared one
     assert not copies_in or os.listdir(copies_in) == []
     return found
 

@@ -1,0 +1,93 @@
+"""The logs of a run, as they grow."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from daskbatch.api.again import status
+from daskbatch.errors import UsageError
+from daskbatch.layout import COORDINATOR_LOG, LOGS
+
+__all__ = ["log_lines"]
+
+_EVERY = 1.0  # seconds between looks at files that may lie on a shared filesystem
+_STATUS_EVERY = 5  # looks
+_GOING_ON = ("Submitted", "Running")
+
+
+def log_lines(
+    output: str | os.PathLike[str],
+    *,
+    follow: bool = False,
+    user: bool = False,
+    storage_options: Mapping[str, object] | Sequence[str] | None = None,
+) -> Iterator[str]:
+    """Yield the lines of a run's logs.
+
+    Parameters
+    ----------
+    output : path
+        The output folder.
+    follow : bool
+        Go on until the run has ended.
+    user : bool
+        What the entry script prints in all processes, each line with its process; else what the run itself says.
+    storage_options : mapping, optional
+        As of `daskbatch.status`.
+
+    Raises
+    ------
+    UsageError
+        There is no run.
+    """
+    if "://" in os.fspath(output):
+        raise UsageError(
+            f"The logs of a run on a store are there when it has ended, below {os.fspath(output)}/{LOGS}. Next:"
+            " daskbatch status tells how it is."
+        )
+    state = status(output, storage_options).state
+    folder = Path(output) / LOGS
+    read: dict[Path, int] = {}
+    looks = 0
+    while True:
+        for path, name in _user_logs(folder) if user else _run_logs(folder):
+            for line in _new_lines(path, read, ended=state not in _GOING_ON):
+                yield f"{name}: {line}" if name else line
+        if not follow or state not in _GOING_ON:
+            return
+        time.sleep(_EVERY)
+        looks += 1
+        if looks % _STATUS_EVERY == 0:
+            state = status(output, storage_options).state
+
+
+def _run_logs(folder: Path) -> list[tuple[Path, str]]:
+    """Of a submitted run what its coordinator has printed; else the overviews, one of each life."""
+    submitted = folder / COORDINATOR_LOG
+    if submitted.exists():
+        return [(submitted, "")]
+    return [(path, "") for path in sorted(folder.glob("job_progress_overview.*.txt"))]
+
+
+def _user_logs(folder: Path) -> list[tuple[Path, str]]:
+    return [
+        (path, f"{path.parent.name}/{path.name.split('.')[0]}")
+        for kind in ("stdout", "stderr")
+        for path in sorted((folder / "user" / kind).glob(f"*/*.{kind}.txt"))
+    ]
+
+
+def _new_lines(path: Path, read: dict[Path, int], *, ended: bool) -> Iterator[str]:
+    """What has been added; a line that is not whole waits for its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(read.get(path, 0))
+            data = file.read()
+    except OSError:
+        return
+    whole = data if ended else data[: data.rfind(b"\n") + 1]
+    read[path] = read.get(path, 0) + len(whole)
+    yield from whole.decode(errors="replace").splitlines()

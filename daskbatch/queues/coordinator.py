@@ -1,0 +1,87 @@
+"""The job of a run's coordinator: small, and put back into the queue when it is killed or its walltime ends."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from daskbatch.queues.job import job_of
+
+if TYPE_CHECKING:
+    from dask_jobqueue.core import Job
+
+    from daskbatch.spec import Compute
+
+__all__ = ["coordinator_job"]
+
+_MEMORY = "2GB"
+_WARNING = 120  # seconds before the walltime that Slurm warns
+_LEFT_OUT = ("cores", "memory", "job_cpu", "job_mem", "job_extra_directives", "resource_spec", "worker_extra_args")
+"""Keywords of the workers' jobs: a coordinator needs no GPUs, and one core."""
+
+_SCRIPT = """\
+{command} &
+child=$!
+near=
+trap 'near=1; kill -TERM "$child" 2>/dev/null' USR1
+trap 'kill -TERM "$child" 2>/dev/null' TERM INT
+wait "$child"; code=$?
+while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
+{again}exit "$code"
+"""
+
+_AGAIN = """\
+# Killed, or at the end of its walltime: it goes on where it was.
+if [ -n "$near" ] || [ "$code" -eq 137 ]; then
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt 50 ]; then scontrol requeue "$SLURM_JOB_ID" && sleep 60; fi
+fi
+"""
+
+
+def coordinator_job(compute: Compute, output: str, log: str) -> Job:
+    """A job that is not submitted yet, which goes on with the run in `output`.
+
+    Parameters
+    ----------
+    compute : Compute
+        The target of the workers; its key ``coordinator`` says what is otherwise for this job.
+    output : str
+        Folder or URL.
+    log : str
+        File that the coordinator's words are appended to.
+
+    Raises
+    ------
+    UsageError
+        What the target says makes no job.
+    """
+    keywords = {key: value for key, value in compute.keywords.items() if key not in _LEFT_OUT}
+    own: Mapping[str, Any] = keywords.pop("coordinator", None) or {}
+    keywords = {"cores": 1, "memory": _MEMORY, "job_name": "daskbatch-coordinator", **keywords, **own}
+    slurm = compute.type == "slurm"
+    if slurm:
+        keywords["job_extra_directives"] = [
+            *(own.get("job_extra_directives") or ()),
+            "--requeue",
+            "--open-mode=append",
+            f"--signal=B:USR1@{_WARNING}",
+            f"--output={log}",
+            f"--error={log}",
+        ]
+    job = job_of(
+        replace(compute, keywords=keywords),
+        "coordinator",
+        scheduler="",
+        threads=1,
+        tls={},
+        log_directory=None,
+        environment={},
+    )
+    command = shlex.join([sys.executable, "-m", "daskbatch", "resume", output])
+    if not slurm:
+        command += f" >> {shlex.quote(log)} 2>&1"
+    job._command_template = _SCRIPT.format(command=command, again=_AGAIN if slurm else "")
+    return job
