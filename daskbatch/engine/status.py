@@ -104,7 +104,7 @@ def read_status(folder: RunFolder) -> RunStatus:
         last = last_life(folder)
         ended = None if last.found is None else last.found.ended
     shown = beat if ended is None else None
-    job = None if submitted is None or running or ended else state_of(submitted)
+    job = None if submitted is None or running or ended == "Completed" else state_of(submitted)
     if submitted is not None and job is not None and job.state == "pending":
         return dataclasses.replace(_before_it_begins(folder.place, submitted, job), epoch=last.number)
     return RunStatus(

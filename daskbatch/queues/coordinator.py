@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from daskbatch.queues.job import job_of
+from daskbatch.queues.job import job_of, walltime_seconds
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["coordinator_job"]
 
 _MEMORY = "2GB"
-_WARNING = 120  # seconds before the walltime that Slurm warns
+_WARNING = 120.0  # seconds before the end of the walltime that Slurm warns, and that part of it at most
+_PART = 0.25
 _LEFT_OUT = ("cores", "memory", "job_cpu", "job_mem", "job_extra_directives", "resource_spec", "worker_extra_args")
 """Keywords of the workers' jobs: a coordinator needs no GPUs, and one core."""
 
@@ -63,11 +65,12 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
     keywords = {"cores": 1, "memory": _MEMORY, "job_name": "daskbatch-coordinator", **keywords, **own}
     slurm = compute.type == "slurm"
     if slurm:
+        warning = min(_WARNING, _PART * (walltime_seconds(replace(compute, keywords=keywords)) or math.inf))
         keywords["job_extra_directives"] = [
             *(own.get("job_extra_directives") or ()),
             "--requeue",
             "--open-mode=append",
-            f"--signal=B:USR1@{_WARNING}",
+            f"--signal=B:USR1@{warning:.0f}",
             f"--output={log}",
             f"--error={log}",
         ]
