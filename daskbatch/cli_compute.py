@@ -28,16 +28,17 @@ def list_command() -> None:
 @click.option("--coordinator", is_flag=True, help="With --job-script: that of a coordinator, of 'daskbatch submit'.")
 @click.option("--process-count-per-node", type=int, metavar="COUNT", help="Slots of a job.")
 def show_command(compute: str, job_script: bool, coordinator: bool, process_count_per_node: int | None) -> None:
-    """Show what a compute target says, or the job that it makes."""
+    """Show what a compute target says and where it is kept, or the job that it makes."""
     import yaml
 
-    from daskbatch.api.compute_definition import definition_of
+    from daskbatch.api.compute_definition import definition_of, place_of
     from daskbatch.errors import UsageError
     from daskbatch.options.compute import parse_compute
 
     definition = definition_of(compute)
     made, options = parse_compute(definition)
     if not job_script:
+        click.echo(f"# {place_of(compute)}")
         click.echo(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True), nl=False)
         return
     if not made.is_queue:

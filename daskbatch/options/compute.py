@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.errors import UsageError
@@ -13,7 +13,7 @@ from daskbatch.options.values import choice
 from daskbatch.queues.job import OURS, QUEUES, job_class, walltime_seconds
 from daskbatch.spec import Compute
 
-__all__ = ["COMPUTES", "DEFINED", "parse_compute"]
+__all__ = ["COMPUTES", "DEFINED", "check_min_nodes", "parse_compute"]
 
 COMPUTES = ("local", "serial")
 """What needs no definition."""
@@ -24,8 +24,16 @@ DEFINED = ("node_count", "process_count_per_node", "min_nodes", "min_nodes_timeo
 _DASK = ("scheduler",)
 _OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny")
 """Keywords of a job that are ours to give: one job is one worker without a nanny, over TLS."""
-_SECRET = re.compile(r"password|passwd|secret|token|credential|api_?key|access_?key", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"(?:{_SECRET.pattern})\w*\s*=\s*[^\s$]", re.IGNORECASE)
+_LISTS = ("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip")
+_OLD_LISTS = ("job_extra", "env_extra", "extra", "header_skip")
+"""The same by the names that dask-jobqueue had for them before."""
+_SECRET = re.compile(r"password|passwd|secret|token(?!iz)|credential|api_?key|access_?key", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([\w.-]+)\s*=\s*(\"?[^\s$`\"]\S*)")
+"""A name, and what it is set to unless that is a variable or what a command prints."""
+_PLACE = re.compile(r"_(file|path|dir|folder)$", re.IGNORECASE)
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", re.IGNORECASE)
+_ENDLESS = ("infinite", "unlimited")
+"""Walltimes of Slurm."""
 
 
 def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dict[str, Any]]:
@@ -61,6 +69,22 @@ def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dic
     return made, options
 
 
+def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) -> int:
+    """``min_nodes``, where so many jobs are asked for.
+
+    Raises
+    ------
+    UsageError
+        The work would never begin.
+    """
+    if compute.is_queue and min_nodes > (node_count or 1):
+        raise UsageError(
+            f"min_nodes must be at most node_count={node_count or 1}, the jobs there are, got {min_nodes}. Next: give"
+            " a greater node_count."
+        )
+    return min_nodes
+
+
 def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
     content = {str(key).replace("-", "_"): given for key, given in value.items()}
     name = str(content.pop("name", "") or "")
@@ -90,8 +114,10 @@ def _keywords(compute: Compute) -> list[str]:
     return sorted(names - {"self", "args", "kwargs", "base_class_kwargs", *_OF_DASK_JOBQUEUE})
 
 
-def _check_names(what: str, kind: str, content: Mapping[str, Any], allowed: list[str] | tuple[str, ...]) -> None:
-    known = sorted({*allowed, *DEFINED})
+def _check_names(
+    what: str, kind: str, content: Mapping[str, Any], allowed: Sequence[str], options: Sequence[str] = DEFINED
+) -> None:
+    known = sorted({*allowed, *options})
     for key in content:
         if key in _OF_DASK_JOBQUEUE and kind in QUEUES:
             raise UsageError(
@@ -106,23 +132,61 @@ def _check_names(what: str, kind: str, content: Mapping[str, Any], allowed: list
 
 def _check_values(what: str, compute: Compute) -> None:
     for key, given in compute.keywords.items():
-        texts = given if isinstance(given, list) else given.values() if isinstance(given, Mapping) else [given]
-        if any(_ASSIGNED.search(text) for text in texts if isinstance(text, str)) or _SECRET.search(key):
-            raise UsageError(
-                f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
-                " have the job read it from a file of yours."
-            )
-        for part in ("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip"):
-            if key == part and not isinstance(given, list) and not (isinstance(given, Mapping) and "extra" in key):
-                raise UsageError(f"{what}: {key} must be a list, got {given!r}.")
+        _check_no_secret(what, key, given)
+        if given is not None and key in (*_LISTS, *_OLD_LISTS):
+            _check_list(what, key, given, compute.type == "htcondor" and key in ("job_extra_directives", "job_extra"))
+    coordinator = compute.keywords.get("coordinator")
+    if coordinator is not None:
+        if not isinstance(coordinator, Mapping):
+            raise UsageError(f"{what}: coordinator must be a mapping of a job's keys, got {coordinator!r}.")
+        allowed = [name for name in _keywords(compute) if name not in OURS]
+        _check_names(f"coordinator of {what}", compute.type, coordinator, allowed, options=())
+        _check_values(f"coordinator of {what}", Compute(compute.type, compute.name, coordinator))
     cores = compute.keywords.get("cores")
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int) or cores < 1):
         raise UsageError(f"{what}: cores must be a whole number from 1, got {cores!r}.")
     memory = compute.keywords.get("memory")
-    if memory is not None and not re.fullmatch(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", str(memory).strip(), re.IGNORECASE):
+    if memory is not None and not _SIZE.fullmatch(str(memory).strip()):
         raise UsageError(f"{what}: memory must be a size such as 8GB, got {memory!r}.")
-    if compute.keywords.get("walltime") is not None and walltime_seconds(compute) is None:
+    _check_walltime(what, compute)
+
+
+def _check_no_secret(what: str, key: str, given: object) -> None:
+    """In the text of a job's script. What a message shows is the key alone."""
+    parts = [*given.keys(), *given.values()] if isinstance(given, Mapping) else given
+    for part in parts if isinstance(parts, list) else [parts]:
+        if isinstance(part, (list, Mapping)):
+            _check_no_secret(what, key, part)
+        elif isinstance(part, str) and any(_is_secret(name) for name, _ in _ASSIGNED.findall(part)):
+            break
+    else:
+        named = given if isinstance(given, Mapping) else {}
+        if not any(isinstance(name, str) and _is_secret(name) for name in (key, *named)):
+            return
+    raise UsageError(
+        f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
+        " have the job read it from a file of yours."
+    )
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+
+
+def _check_list(what: str, key: str, given: object, is_mapping: bool) -> None:
+    if is_mapping and not isinstance(given, Mapping):
+        raise UsageError(f"{what}: {key} must be a mapping such as {{'+Project': 'x'}}, got {given!r}.")
+    if not is_mapping and not (isinstance(given, list) and all(isinstance(part, str) for part in given)):
+        raise UsageError(f"{what}: {key} must be a list of texts, got {given!r}.")
+
+
+def _check_walltime(what: str, compute: Compute) -> None:
+    given = compute.keywords.get("walltime")
+    endless = compute.type == "slurm" and str(given).strip().lower() in (*_ENDLESS, "0")
+    # Of 1:30:00 YAML makes 5400, which is minutes to Slurm and hours to OAR.
+    mistaken = not isinstance(given, str) and compute.type in ("slurm", "oar")
+    if given is not None and (mistaken or (walltime_seconds(compute) is None and not endless)):
         raise UsageError(
-            f"{what}: walltime must be a text such as '01:30:00', got {compute.keywords['walltime']!r}. YAML reads"
-            " 1:30:00 without quotes as a number."
+            f"{what}: walltime must be a text such as '01:30:00', got {given!r}. YAML reads 1:30:00 without quotes as a"
+            " number. Next: put it in quotes."
         )
