@@ -9,7 +9,7 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
-from daskbatch.options.values import choice
+from daskbatch.options.values import choice, seconds, whole_number
 from daskbatch.queues.job import OURS, QUEUES, job_class, walltime_seconds
 from daskbatch.spec import Compute
 
@@ -22,15 +22,27 @@ DEFINED = ("node_count", "process_count_per_node", "min_nodes", "min_nodes_timeo
 """Options of a run that a definition may give; what the run itself is given wins."""
 
 _DASK = ("scheduler",)
-_OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny")
+_OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny", "worker_command")
 """Keywords of a job that are ours to give: one job is one worker without a nanny, over TLS."""
-_LISTS = ("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip")
+_OF_THE_WORKER = {
+    *("--name", "--nanny", "--no-nanny", "--nthreads", "--nworkers", "--protocol"),
+    *("--tls-ca-file", "--tls-cert", "--tls-key"),
+}
+"""Its options that are ours too."""
+_LISTS = (
+    *("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip"),
+    *("submit_command_extra", "cancel_command_extra"),
+)
 _OLD_LISTS = ("job_extra", "env_extra", "extra", "header_skip")
 """The same by the names that dask-jobqueue had for them before."""
+_MAPPINGS = ("coordinator", "scheduler_options")
+_SWITCHES = ("use_stdin",)
 _SECRET = re.compile(r"password|passwd|secret|token(?!iz)|credential|api_?key|access_?key", re.IGNORECASE)
-_ASSIGNED = re.compile(r"([\w.-]+)\s*=\s*(\"?[^\s$`\"]\S*)")
-"""A name, and what it is set to unless that is a variable or what a command prints."""
-_PLACE = re.compile(r"_(file|path|dir|folder)$", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([\w.-]+)\s*=\s*(?=\"?[^\s$`\"])|--?([\w-]+)\s+(?=\"?[^\s$`\"-])")
+"""The name of what is set, unless to a variable or to what a command prints: ``NAME=value``, ``--name value``."""
+_SHOWN = re.compile(r"://[^/\s:@]+:[^/\s@$`]+@|\bAuthorization:\s*\w+\s+[^\s$`]", re.IGNORECASE)
+"""A secret without a name: in a URL, in the header of a request."""
+_PLACE = re.compile(r"[_-](file|path|dir|folder)$", re.IGNORECASE)
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", re.IGNORECASE)
 _ENDLESS = ("infinite", "unlimited")
 """Walltimes of Slurm."""
@@ -90,7 +102,8 @@ def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
     name = str(content.pop("name", "") or "")
     what = f"compute {name!r}" if name else "compute"
     kind = choice(f"type of {what}", content.pop("type", None), (*COMPUTES, "dask", *QUEUES))
-    options = {key: content.pop(key) for key in DEFINED if key in content}
+    options = {key: given for key in DEFINED if (given := content.pop(key, None)) is not None}
+    _check_options(what, options)
     if kind == "dask":
         _check_names(what, kind, content, _DASK)
         if "scheduler" not in content:
@@ -133,12 +146,10 @@ def _check_names(
 def _check_values(what: str, compute: Compute) -> None:
     for key, given in compute.keywords.items():
         _check_no_secret(what, key, given)
-        if given is not None and key in (*_LISTS, *_OLD_LISTS):
-            _check_list(what, key, given, compute.type == "htcondor" and key in ("job_extra_directives", "job_extra"))
+        if given is not None:
+            _check_shape(what, key, given, compute.type)
     coordinator = compute.keywords.get("coordinator")
     if coordinator is not None:
-        if not isinstance(coordinator, Mapping):
-            raise UsageError(f"{what}: coordinator must be a mapping of a job's keys, got {coordinator!r}.")
         allowed = [name for name in _keywords(compute) if name not in OURS]
         _check_names(f"coordinator of {what}", compute.type, coordinator, allowed, options=())
         _check_values(f"coordinator of {what}", Compute(compute.type, compute.name, coordinator))
@@ -157,7 +168,7 @@ def _check_no_secret(what: str, key: str, given: object) -> None:
     for part in parts if isinstance(parts, list) else [parts]:
         if isinstance(part, (list, Mapping)):
             _check_no_secret(what, key, part)
-        elif isinstance(part, str) and any(_is_secret(name) for name, _ in _ASSIGNED.findall(part)):
+        elif isinstance(part, str) and _tells_secret(part):
             break
     else:
         named = given if isinstance(given, Mapping) else {}
@@ -169,15 +180,53 @@ def _check_no_secret(what: str, key: str, given: object) -> None:
     )
 
 
+def _tells_secret(text: str) -> bool:
+    return bool(_SHOWN.search(text)) or any(_is_secret(one or other) for one, other in _ASSIGNED.findall(text))
+
+
 def _is_secret(name: str) -> bool:
     return bool(_SECRET.search(name)) and not _PLACE.search(name)
 
 
-def _check_list(what: str, key: str, given: object, is_mapping: bool) -> None:
-    if is_mapping and not isinstance(given, Mapping):
-        raise UsageError(f"{what}: {key} must be a mapping such as {{'+Project': 'x'}}, got {given!r}.")
-    if not is_mapping and not (isinstance(given, list) and all(isinstance(part, str) for part in given)):
-        raise UsageError(f"{what}: {key} must be a list of texts, got {given!r}.")
+def _check_shape(what: str, key: str, given: object, kind: str) -> None:
+    """Whether it is a list, a mapping, or one text or number: what dask-jobqueue writes into a script as it comes."""
+    if key in _MAPPINGS:
+        if not isinstance(given, Mapping):
+            raise UsageError(f"{what}: {key} must be a mapping of keys, got {given!r}.")
+    elif kind == "htcondor" and key in ("job_extra_directives", "job_extra"):
+        if not isinstance(given, Mapping):
+            raise UsageError(f"{what}: {key} must be a mapping such as {{'+Project': 'x'}}, got {given!r}.")
+    elif key in (*_LISTS, *_OLD_LISTS):
+        if not (isinstance(given, list) and all(isinstance(part, str) for part in given)):
+            raise UsageError(f"{what}: {key} must be a list of texts, got {given!r}.")
+        if key in ("worker_extra_args", "extra"):
+            _check_worker_options(what, key, given)
+    elif key in _SWITCHES:
+        if not isinstance(given, bool):
+            raise UsageError(f"{what}: {key} must be true or false, got {given!r}.")
+    elif isinstance(given, bool) or not isinstance(given, (str, int, float)):
+        raise UsageError(f"{what}: {key} must be one text or number, got {given!r}.")
+
+
+def _check_worker_options(what: str, key: str, given: Sequence[str]) -> None:
+    for word in " ".join(given).split():
+        name = word.partition("=")[0]
+        if name in _OF_THE_WORKER:
+            raise UsageError(
+                f"{what}: {key} must not give {name}: each job is one Dask worker, without a nanny, over TLS. Its"
+                " threads are the slots, see process_count_per_node."
+            )
+
+
+def _check_options(what: str, options: Mapping[str, Any]) -> None:
+    for key, given in options.items():
+        name = f"{what}: {key}"
+        if key == "min_nodes_timeout":
+            seconds(name, given)
+        elif key != "dashboard":
+            whole_number(name, given, 0 if key == "job_replacements" else 1)
+        elif not isinstance(given, bool):
+            raise UsageError(f"{name} must be true or false, got {given!r}.")
 
 
 def _check_walltime(what: str, compute: Compute) -> None:

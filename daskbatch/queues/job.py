@@ -57,7 +57,11 @@ def job_class(compute: Compute) -> type[Job]:
 
 def cancel_command(compute: Compute) -> str:
     """The command that ends a job whose id follows."""
-    return str(job_class(compute).cancel_command)
+    command = str(job_class(compute).cancel_command)
+    given = compute.keywords.get("cancel_command_extra") or _configured(
+        compute, compute.keywords, "cancel-command-extra"
+    )
+    return " ".join([command, *map(shlex.quote, given or [])])
 
 
 def job_of(
@@ -131,6 +135,7 @@ def job_of(
             name=name,
             **{**defaults, **given},
             cores=cores,
+            worker_command="distributed.cli.dask_worker",
             processes=1,
             nanny=False,
             worker_extra_args=extra,

@@ -138,7 +138,7 @@ def test_a_type_or_key_that_is_not_there() -> None:
     assert "ncpus" not in text
 
 
-@pytest.mark.parametrize("name", ["processes", "nanny", "security", "protocol"])
+@pytest.mark.parametrize("name", ["processes", "nanny", "security", "protocol", "worker_command"])
 def test_what_is_not_the_users_to_say(name: str) -> None:
     assert f"must not give {name}: each job is one Dask worker" in refused(**{name: 1})
 
@@ -162,6 +162,22 @@ def test_what_is_not_the_users_to_say(name: str) -> None:
         ({"coordinator": "small"}, "coordinator must be a mapping"),
         ({"coordinator": {"wall_time": "1"}}, "coordinator of compute 't' of type slurm has no key 'wall_time'. Did"),
         ({"coordinator": {"cores": 0}}, "coordinator of compute 't': cores must be"),
+        ({"coordinator": {"queue": ["a"]}}, "coordinator of compute 't': queue must be one text or number, got ['a']"),
+        ({"queue": {"a": 1}}, "queue must be one text or number, got {'a': 1}"),
+        ({"queue": True}, "queue must be one text or number, got True"),
+        ({"interface": ["ib0"]}, "interface must be one text or number, got ['ib0']"),
+        ({"scheduler_options": "a"}, "scheduler_options must be a mapping"),
+        ({"type": "lsf", "use_stdin": "yes"}, "use_stdin must be true or false, got 'yes'"),
+        ({"type": "htcondor", "cancel_command_extra": "-pool a"}, "cancel_command_extra must be a list of texts"),
+        ({"worker_extra_args": ["--lifetime 1h", "--nworkers=2"]}, "worker_extra_args must not give --nworkers: each"),
+        ({"worker_extra_args": ["--nanny"]}, "must not give --nanny"),
+        ({"extra": ["--protocol", "tcp"]}, "extra must not give --protocol"),
+        ({"node_count": "many"}, "compute 't': node_count must be a whole number from 1 to 2147483647, got 'many'"),
+        ({"process_count_per_node": 0}, "process_count_per_node must be a whole number from 1"),
+        ({"min_nodes": 0}, "min_nodes must be a whole number from 1"),
+        ({"min_nodes_timeout": "soon"}, "min_nodes_timeout must be"),
+        ({"job_replacements": -1}, "job_replacements must be a whole number from 0"),
+        ({"dashboard": "maybe"}, "dashboard must be true or false, got 'maybe'"),
     ],
 )
 def test_wrong_values(given: dict[str, Any], expected: str) -> None:
@@ -179,6 +195,10 @@ def test_wrong_values(given: dict[str, Any], expected: str) -> None:
         {"coordinator": {"queue": "small", "walltime": "1-00", "job_script_prologue": ["module load x"]}},
         {"memory": "1.5 GiB"},
         {"job_script_prologue": None},
+        {"node_count": None, "min_nodes": None, "job_replacements": 0, "min_nodes_timeout": "60", "dashboard": False},
+        {"worker_extra_args": ["--lifetime", "55m", "--resources=gpu=1"]},
+        {"type": "lsf", "use_stdin": True},
+        {"type": "htcondor", "cancel_command_extra": ["-pool", "a"]},
     ],
 )
 def test_right_values(given: dict[str, Any]) -> None:
@@ -193,6 +213,10 @@ def test_right_values(given: dict[str, Any]) -> None:
         "export AWS_SECRET_ACCESS_KEY='abcd1234'",
         "export A=1 API_KEY=abcd1234",
         "login --password=abcd1234",
+        "login --token abcd1234",
+        "--export=ALL,HF_TOKEN=abcd1234",
+        "git clone https://me:abcd1234@host/code",
+        "curl -H 'Authorization: Bearer abcd1234' https://host",
     ],
 )
 def test_secrets_are_refused_and_not_shown(line: str) -> None:
@@ -218,6 +242,10 @@ def test_secrets_are_refused_and_not_shown(line: str) -> None:
         "export HF_TOKEN=`cat ~/.token`",
         "export HF_TOKEN=$HF_TOKEN",
         "source ~/secrets.sh",
+        "login --token-file ~/.token --password $(cat ~/.password)",
+        'curl -H "Authorization: Bearer $(cat ~/.token)" https://host:443/a@b',
+        "git clone https://me:$PASSWORD@host/code",
+        "export http_proxy=http://proxy:3128",
     ],
 )
 def test_what_is_no_secret(line: str) -> None:
@@ -268,6 +296,28 @@ def test_what_would_be_submitted(folder: Path) -> None:
     assert "#SBATCH --requeue\n" in coordinator
     assert "gres" not in coordinator
     assert "resume OUTPUT" in coordinator
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--job-script", "--process-count-per-node", "0"], "process_count_per_node must be a whole number from 1"),
+        (["--process-count-per-node", "2"], "--process-count-per-node is of the job"),
+        (["--coordinator"], "--coordinator is of the job, not of the compute target. Next: add --job-script"),
+    ],
+)
+def test_options_of_a_job_script(folder: Path, options: list[str], told: str) -> None:
+    done = invoke("compute", "show", "slurm.yml", *options)
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_a_wrong_definition_is_not_kept(ws: Workspace) -> None:
+    Path("bad.yml").write_text("type: slurm\nnode_count: many\n")
+    done = invoke("compute", "add", "bad", "bad.yml")
+    assert done.exit_code == 2
+    assert "compute 'bad': node_count must be" in done.output
+    assert list(ws.compute_targets) == ["local"]
 
 
 def test_what_has_no_jobs_has_no_script(folder: Path) -> None:

@@ -290,3 +290,17 @@ def test_without_dask_jobqueue(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_walltimes(kind: str, text: str, seconds: int | None) -> None:
     """An empty one is that of dask-jobqueue's own configuration, half an hour."""
     assert walltime_seconds(Compute(kind, "t", {"walltime": text})) == seconds
+
+
+def test_the_worker_is_that_of_distributed_whatever_jobqueue_yaml_says() -> None:
+    with dask.config.set({"jobqueue.slurm.worker-command": "dask_cuda.cli", "jobqueue.slurm.processes": 4}):
+        words = command(script(target("slurm")))
+    assert words[1:3] == ["-m", "distributed.cli.dask_worker"]
+    assert "--no-nanny" in words
+    assert "--nworkers" not in words
+
+
+def test_jobs_of_another_pool_are_cancelled_there() -> None:
+    assert cancel_command(target("htcondor", cancel_command_extra=["-pool", "a b"])) == "condor_rm -pool 'a b'"
+    with dask.config.set({"jobqueue.htcondor.cancel-command-extra": ["-pool", "c"]}):
+        assert cancel_command(target("htcondor")) == "condor_rm -pool c"
