@@ -26,18 +26,23 @@ def list_command() -> None:
 @click.argument("compute", metavar="NAME|FILE")
 @click.option("--job-script", is_flag=True, help="Print the job that would be submitted for a worker.")
 @click.option("--coordinator", is_flag=True, help="With --job-script: that of a coordinator, of 'daskbatch submit'.")
-@click.option("--process-count-per-node", type=int, metavar="COUNT", help="Slots of a job.")
-def show_command(compute: str, job_script: bool, coordinator: bool, process_count_per_node: int | None) -> None:
-    """Show what a compute target says, or the job that it makes."""
+@click.option("--process-count-per-node", metavar="COUNT", help="With --job-script: slots of a job.")
+def show_command(compute: str, job_script: bool, coordinator: bool, process_count_per_node: str | None) -> None:
+    """Show what a compute target says and where it is kept, or the job that it makes."""
     import yaml
 
-    from daskbatch.api.compute_definition import definition_of
+    from daskbatch.api.compute_definition import definition_of, place_of
     from daskbatch.errors import UsageError
     from daskbatch.options.compute import parse_compute
+    from daskbatch.options.values import whole_number
 
+    if not job_script and (coordinator or process_count_per_node is not None):
+        wrong = "--coordinator" if coordinator else "--process-count-per-node"
+        raise UsageError(f"{wrong} is of the job, not of the compute target. Next: add --job-script.")
     definition = definition_of(compute)
     made, options = parse_compute(definition)
     if not job_script:
+        click.echo(f"# {place_of(compute)}")
         click.echo(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True), nl=False)
         return
     if not made.is_queue:
@@ -48,7 +53,8 @@ def show_command(compute: str, job_script: bool, coordinator: bool, process_coun
     if coordinator:
         click.echo(coordinator_job(made, "OUTPUT", "OUTPUT/logs/coordinator.txt").job_script())  # type: ignore[no-untyped-call]
         return
-    threads = process_count_per_node or options.get("process_count_per_node")
+    slots = options.get("process_count_per_node") if process_count_per_node is None else process_count_per_node
+    threads = None if slots is None else whole_number("process_count_per_node", slots, 1)
     names = {"ca_file": "FOLDER/ca.pem", "cert": "FOLDER/cert.pem", "key": "FOLDER/key.pem"}
     job = job_of(
         made, "NAME", scheduler="tls://SCHEDULER:PORT", threads=threads, tls=names, log_directory=None, environment={}

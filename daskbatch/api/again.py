@@ -18,7 +18,7 @@ from daskbatch.layout import VARIABLES_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.options import make_spec
 from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
-from daskbatch.options.restore import options_from
+from daskbatch.options.restore import at_another_place, options_from
 from daskbatch.options.storage import output_options
 from daskbatch.spec import RunSpec
 
@@ -53,6 +53,7 @@ def resume(
         As for `daskbatch.run`.
     **options
         Thresholds, timeouts, ``run_max_try``, slots, logging and compute may differ from those that the run began with.
+        With another ``compute`` or ``scheduler``, nodes and slots are as that says, or the defaults.
         Values of ``environment_variables`` are stored nowhere, and must be given again.
 
     Returns
@@ -189,6 +190,7 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
             f" --environment-variables {kept[0]}=... (environment_variables={{{kept[0]!r}: ...}})."
         )
     stored = options_from({**known, "output": place})
-    spec = make_spec(**{**stored, **with_definition(options)})
+    defined = with_definition(options)
+    spec = make_spec(**{**at_another_place(stored, defined), **defined})
     # Relative paths in the script's arguments mean the folder that the run was started in.
     return dataclasses.replace(spec, folder=known["folder"])

@@ -206,6 +206,11 @@ class ComputeTarget:
         return "local"
 
     @property
+    def path(self) -> Path:
+        """File that keeps it; there is none of ``"local"``."""
+        return _document(self.workspace, self.name)
+
+    @property
     def provisioning_state(self) -> str:
         """``"Succeeded"``."""
         return self.get_status().provisioning_state

@@ -14,7 +14,7 @@ from daskbatch.errors import NotFound, UsageError
 from daskbatch.nearest import nearest
 from daskbatch.options.compute import COMPUTES
 
-__all__ = ["definition_of", "with_definition"]
+__all__ = ["definition_of", "place_of", "with_definition"]
 
 
 def with_definition(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,9 +43,8 @@ def definition_of(given: object) -> object:
     text = os.fspath(given)
     if text.strip().lower() in COMPUTES:
         return text
-    path = Path(os.path.expanduser(text))
-    if path.suffix.lower() in (".yml", ".yaml", ".json"):
-        content, file = read_yaml(path, "compute target")  # JSON is YAML
+    if _is_file(text):
+        content, file = read_yaml(os.path.expanduser(text), "compute target")  # JSON is YAML
         return {"name": file.stem, **content}
     try:
         workspace = Workspace.from_config()
@@ -62,3 +61,16 @@ def definition_of(given: object) -> object:
             f" {', '.join(known)}."
         )
     return ComputeTarget(workspace, text).definition()
+
+
+def place_of(given: str) -> str:
+    """Where what `definition_of` finds is kept, in words for the user."""
+    if given.strip().lower() in COMPUTES:
+        return "this machine"
+    if _is_file(given):
+        return str(Path(os.path.expanduser(given)).absolute())
+    return str(ComputeTarget(Workspace.from_config(), given).path)
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).suffix.lower() in (".yml", ".yaml", ".json")

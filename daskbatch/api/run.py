@@ -225,7 +225,7 @@ def run(
             ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.
         scheduler : str
             Address or scheduler file of a Dask cluster that is already there.
-        compute : str, path or mapping
+        compute : str, path, mapping or ComputeTarget
             ``"local"``; ``"serial"``: everything in this process, one after the other; or a batch queue: the name of a
             compute target of the workspace, a YAML file, or a mapping, see ``docs/hpc.md``. Each job is one Dask
             worker, ``node_count`` the number of jobs, and ``process_count_per_node`` the slots of each.

@@ -13,7 +13,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from daskbatch.errors import UsageError
-from daskbatch.options.compute import parse_compute
+from daskbatch.options.compute import check_min_nodes, parse_compute
 from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
@@ -153,6 +153,7 @@ def make_spec(
         "scheduler": scheduler,
     }
     where = defined | {name: value for name, value in where.items() if value is not None}
+    nodes = _count("node_count", where.get("node_count"))
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
@@ -189,7 +190,7 @@ def make_spec(
         runner_memory_limit=(
             None if runner_memory_limit is None else byte_size("runner_memory_limit", runner_memory_limit)
         ),
-        node_count=_count("node_count", where.get("node_count")),
+        node_count=nodes,
         process_count_per_node=_count("process_count_per_node", where.get("process_count_per_node")),
         arguments=script_arguments(arguments),
         environment_variables=() if environment_variables is None else environment(environment_variables),
@@ -199,7 +200,9 @@ def make_spec(
         tensorflow1=_switch("tensorflow1", tensorflow1),
         logging_level=choice("logging_level", logging_level, LOGGING_LEVELS),
         compute=chosen,
-        min_nodes=whole_number("min_nodes", where.get("min_nodes", DEFAULTS["min_nodes"]), 1),
+        min_nodes=check_min_nodes(
+            chosen, whole_number("min_nodes", where.get("min_nodes", DEFAULTS["min_nodes"]), 1), nodes
+        ),
         min_nodes_timeout=_optional_seconds("min_nodes_timeout", where.get("min_nodes_timeout")),
         job_replacements=whole_number(
             "job_replacements", where.get("job_replacements", DEFAULTS["job_replacements"]), 0

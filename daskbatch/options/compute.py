@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
-from daskbatch.options.values import choice
+from daskbatch.options.values import choice, seconds, whole_number
 from daskbatch.queues.job import OURS, QUEUES, job_class, walltime_seconds
 from daskbatch.spec import Compute
 
-__all__ = ["COMPUTES", "DEFINED", "parse_compute"]
+__all__ = ["COMPUTES", "DEFINED", "check_min_nodes", "parse_compute"]
 
 COMPUTES = ("local", "serial")
 """What needs no definition."""
@@ -22,10 +22,30 @@ DEFINED = ("node_count", "process_count_per_node", "min_nodes", "min_nodes_timeo
 """Options of a run that a definition may give; what the run itself is given wins."""
 
 _DASK = ("scheduler",)
-_OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny")
+_OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny", "worker_command")
 """Keywords of a job that are ours to give: one job is one worker without a nanny, over TLS."""
-_SECRET = re.compile(r"password|passwd|secret|token|credential|api_?key|access_?key", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"(?:{_SECRET.pattern})\w*\s*=\s*[^\s$]", re.IGNORECASE)
+_OF_THE_WORKER = {
+    *("--name", "--nanny", "--no-nanny", "--nthreads", "--nworkers", "--protocol"),
+    *("--tls-ca-file", "--tls-cert", "--tls-key"),
+}
+"""Its options that are ours too."""
+_LISTS = (
+    *("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip"),
+    *("submit_command_extra", "cancel_command_extra"),
+)
+_OLD_LISTS = ("job_extra", "env_extra", "extra", "header_skip")
+"""The same by the names that dask-jobqueue had for them before."""
+_MAPPINGS = ("coordinator", "scheduler_options")
+_SWITCHES = ("use_stdin",)
+_SECRET = re.compile(r"password|passwd|secret|token(?!iz)|credential|api_?key|access_?key", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([\w.-]+)\s*=\s*(?=\"?[^\s$`\"])|--?([\w-]+)\s+(?=\"?[^\s$`\"-])")
+"""The name of what is set, unless to a variable or to what a command prints: ``NAME=value``, ``--name value``."""
+_SHOWN = re.compile(r"://[^/\s:@]+:[^/\s@$`]+@|\bAuthorization:\s*\w+\s+[^\s$`]", re.IGNORECASE)
+"""A secret without a name: in a URL, in the header of a request."""
+_PLACE = re.compile(r"[_-](file|path|dir|folder)$", re.IGNORECASE)
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", re.IGNORECASE)
+_ENDLESS = ("infinite", "unlimited")
+"""Walltimes of Slurm."""
 
 
 def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dict[str, Any]]:
@@ -61,12 +81,29 @@ def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dic
     return made, options
 
 
+def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) -> int:
+    """``min_nodes``, where so many jobs are asked for.
+
+    Raises
+    ------
+    UsageError
+        The work would never begin.
+    """
+    if compute.is_queue and min_nodes > (node_count or 1):
+        raise UsageError(
+            f"min_nodes must be at most node_count={node_count or 1}, the jobs there are, got {min_nodes}. Next: give"
+            " a greater node_count."
+        )
+    return min_nodes
+
+
 def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
     content = {str(key).replace("-", "_"): given for key, given in value.items()}
     name = str(content.pop("name", "") or "")
     what = f"compute {name!r}" if name else "compute"
     kind = choice(f"type of {what}", content.pop("type", None), (*COMPUTES, "dask", *QUEUES))
-    options = {key: content.pop(key) for key in DEFINED if key in content}
+    options = {key: given for key in DEFINED if (given := content.pop(key, None)) is not None}
+    _check_options(what, options)
     if kind == "dask":
         _check_names(what, kind, content, _DASK)
         if "scheduler" not in content:
@@ -90,8 +127,10 @@ def _keywords(compute: Compute) -> list[str]:
     return sorted(names - {"self", "args", "kwargs", "base_class_kwargs", *_OF_DASK_JOBQUEUE})
 
 
-def _check_names(what: str, kind: str, content: Mapping[str, Any], allowed: list[str] | tuple[str, ...]) -> None:
-    known = sorted({*allowed, *DEFINED})
+def _check_names(
+    what: str, kind: str, content: Mapping[str, Any], allowed: Sequence[str], options: Sequence[str] = DEFINED
+) -> None:
+    known = sorted({*allowed, *options})
     for key in content:
         if key in _OF_DASK_JOBQUEUE and kind in QUEUES:
             raise UsageError(
@@ -106,23 +145,97 @@ def _check_names(what: str, kind: str, content: Mapping[str, Any], allowed: list
 
 def _check_values(what: str, compute: Compute) -> None:
     for key, given in compute.keywords.items():
-        texts = given if isinstance(given, list) else given.values() if isinstance(given, Mapping) else [given]
-        if any(_ASSIGNED.search(text) for text in texts if isinstance(text, str)) or _SECRET.search(key):
-            raise UsageError(
-                f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
-                " have the job read it from a file of yours."
-            )
-        for part in ("job_extra_directives", "job_script_prologue", "worker_extra_args", "job_directives_skip"):
-            if key == part and not isinstance(given, list) and not (isinstance(given, Mapping) and "extra" in key):
-                raise UsageError(f"{what}: {key} must be a list, got {given!r}.")
+        _check_no_secret(what, key, given)
+        if given is not None:
+            _check_shape(what, key, given, compute.type)
+    coordinator = compute.keywords.get("coordinator")
+    if coordinator is not None:
+        allowed = [name for name in _keywords(compute) if name not in OURS]
+        _check_names(f"coordinator of {what}", compute.type, coordinator, allowed, options=())
+        _check_values(f"coordinator of {what}", Compute(compute.type, compute.name, coordinator))
     cores = compute.keywords.get("cores")
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int) or cores < 1):
         raise UsageError(f"{what}: cores must be a whole number from 1, got {cores!r}.")
     memory = compute.keywords.get("memory")
-    if memory is not None and not re.fullmatch(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", str(memory).strip(), re.IGNORECASE):
+    if memory is not None and not _SIZE.fullmatch(str(memory).strip()):
         raise UsageError(f"{what}: memory must be a size such as 8GB, got {memory!r}.")
-    if compute.keywords.get("walltime") is not None and walltime_seconds(compute) is None:
+    _check_walltime(what, compute)
+
+
+def _check_no_secret(what: str, key: str, given: object) -> None:
+    """In the text of a job's script. What a message shows is the key alone."""
+    parts = [*given.keys(), *given.values()] if isinstance(given, Mapping) else given
+    for part in parts if isinstance(parts, list) else [parts]:
+        if isinstance(part, (list, Mapping)):
+            _check_no_secret(what, key, part)
+        elif isinstance(part, str) and _tells_secret(part):
+            break
+    else:
+        named = given if isinstance(given, Mapping) else {}
+        if not any(isinstance(name, str) and _is_secret(name) for name in (key, *named)):
+            return
+    raise UsageError(
+        f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
+        " have the job read it from a file of yours."
+    )
+
+
+def _tells_secret(text: str) -> bool:
+    return bool(_SHOWN.search(text)) or any(_is_secret(one or other) for one, other in _ASSIGNED.findall(text))
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+
+
+def _check_shape(what: str, key: str, given: object, kind: str) -> None:
+    """Whether it is a list, a mapping, or one text or number: what dask-jobqueue writes into a script as it comes."""
+    if key in _MAPPINGS:
+        if not isinstance(given, Mapping):
+            raise UsageError(f"{what}: {key} must be a mapping of keys, got {given!r}.")
+    elif kind == "htcondor" and key in ("job_extra_directives", "job_extra"):
+        if not isinstance(given, Mapping):
+            raise UsageError(f"{what}: {key} must be a mapping such as {{'+Project': 'x'}}, got {given!r}.")
+    elif key in (*_LISTS, *_OLD_LISTS):
+        if not (isinstance(given, list) and all(isinstance(part, str) for part in given)):
+            raise UsageError(f"{what}: {key} must be a list of texts, got {given!r}.")
+        if key in ("worker_extra_args", "extra"):
+            _check_worker_options(what, key, given)
+    elif key in _SWITCHES:
+        if not isinstance(given, bool):
+            raise UsageError(f"{what}: {key} must be true or false, got {given!r}.")
+    elif isinstance(given, bool) or not isinstance(given, (str, int, float)):
+        raise UsageError(f"{what}: {key} must be one text or number, got {given!r}.")
+
+
+def _check_worker_options(what: str, key: str, given: Sequence[str]) -> None:
+    for word in " ".join(given).split():
+        name = word.partition("=")[0]
+        if name in _OF_THE_WORKER:
+            raise UsageError(
+                f"{what}: {key} must not give {name}: each job is one Dask worker, without a nanny, over TLS. Its"
+                " threads are the slots, see process_count_per_node."
+            )
+
+
+def _check_options(what: str, options: Mapping[str, Any]) -> None:
+    for key, given in options.items():
+        name = f"{what}: {key}"
+        if key == "min_nodes_timeout":
+            seconds(name, given)
+        elif key != "dashboard":
+            whole_number(name, given, 0 if key == "job_replacements" else 1)
+        elif not isinstance(given, bool):
+            raise UsageError(f"{name} must be true or false, got {given!r}.")
+
+
+def _check_walltime(what: str, compute: Compute) -> None:
+    given = compute.keywords.get("walltime")
+    endless = compute.type == "slurm" and str(given).strip().lower() in (*_ENDLESS, "0")
+    # Of 1:30:00 YAML makes 5400, which is minutes to Slurm and hours to OAR.
+    mistaken = not isinstance(given, str) and compute.type in ("slurm", "oar")
+    if given is not None and (mistaken or (walltime_seconds(compute) is None and not endless)):
         raise UsageError(
-            f"{what}: walltime must be a text such as '01:30:00', got {compute.keywords['walltime']!r}. YAML reads"
-            " 1:30:00 without quotes as a number."
+            f"{what}: walltime must be a text such as '01:30:00', got {given!r}. YAML reads 1:30:00 without quotes as a"
+            " number. Next: put it in quotes."
         )

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, Protocol, TypedDict
 
-__all__ = ["RunOptions"]
+__all__ = ["Defined", "RunOptions"]
+
+
+class Defined(Protocol):
+    """What has a definition for ``compute``: a `ComputeTarget`."""
+
+    def definition(self) -> str | dict[str, Any]:
+        """A name that needs none, or ``type`` and keywords."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -47,7 +54,7 @@ class RunOptions(TypedDict, total=False):
     tensorflow1: bool
     logging_level: str
     scheduler: str | os.PathLike[str] | None
-    compute: str | os.PathLike[str] | Mapping[str, object]
+    compute: str | os.PathLike[str] | Mapping[str, object] | Defined
     min_nodes: int | str
     min_nodes_timeout: float | str | None
     job_replacements: int | str

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.errors import UsageError
+from daskbatch.options.compute import DEFINED, parse_compute
 from daskbatch.options.names import RunOptions
 from daskbatch.options.public import public_options
 from daskbatch.spec import RunSpec
 
-__all__ = ["options_from", "stored_options"]
+__all__ = ["at_another_place", "options_from", "stored_options"]
+
+_SCHEDULER = ("scheduler", "insecure", "tls_ca_file", "tls_cert", "tls_key")
 
 _NEXT = "Next: repeat the daskbatch.run(...) call that made it, with the same output."
 
@@ -42,3 +45,28 @@ def options_from(stored: Mapping[str, Any]) -> dict[str, Any]:
         )
     names = {"entry", "inputs", "output"} | (RunOptions.__annotations__.keys() - {"environment_variables"})
     return {name: value for name, value in stored.items() if name in names}
+
+
+def at_another_place(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored options, without those that a new ``compute`` or ``scheduler`` among the given ones replaces.
+
+    Of the same place, what the command once said is kept, unless the definition says otherwise. Of another one,
+    nothing is: that there were 8 nodes means nothing there.
+
+    Parameters
+    ----------
+    stored : mapping
+        Of `options_from`.
+    given : mapping
+        With a definition in the place of a name or file.
+    """
+    if given.get("compute") is None and given.get("scheduler") is None:
+        return dict(stored)
+    made, defined = parse_compute(given.get("compute") or "local")
+    before, _ = parse_compute(stored["compute"])
+    on_dask = given.get("scheduler") is not None or "scheduler" in defined
+    same = (made.type, made.is_queue and made.name) == (before.type, before.is_queue and before.name)
+    gone = {"compute", *defined}
+    if not same or on_dask != (stored["scheduler"] is not None):
+        gone |= {*DEFINED, *_SCHEDULER}
+    return {name: value for name, value in stored.items() if name not in gone}

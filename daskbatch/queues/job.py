@@ -29,7 +29,7 @@ QUEUES = {
 }
 """Type of a compute target to the name of dask-jobqueue's class."""
 
-OURS = ("scheduler_options", "shared_temp_directory")
+OURS = ("coordinator", "scheduler_options", "shared_temp_directory")
 """Keywords of a target that are not the job's own."""
 
 _DEATH_TIMEOUT = 60  # seconds that a worker looks for a scheduler
@@ -57,7 +57,11 @@ def job_class(compute: Compute) -> type[Job]:
 
 def cancel_command(compute: Compute) -> str:
     """The command that ends a job whose id follows."""
-    return str(job_class(compute).cancel_command)
+    command = str(job_class(compute).cancel_command)
+    given = compute.keywords.get("cancel_command_extra") or _configured(
+        compute, compute.keywords, "cancel-command-extra"
+    )
+    return " ".join([command, *map(shlex.quote, given or [])])
 
 
 def job_of(
@@ -105,8 +109,8 @@ def job_of(
         )
     if not (given.get("memory") or _configured(compute, given, "memory")):
         raise UsageError(f"compute={compute.name!r}: how much memory has a job? Next: add memory: 8GB, say, to it")
-    extra = list(given.pop("worker_extra_args", None) or _configured(compute, given, "worker-extra-args") or [])
-    prologue = list(given.pop("job_script_prologue", None) or _configured(compute, given, "job-script-prologue") or [])
+    extra = _list(compute, given, "worker_extra_args", "extra")
+    prologue = _list(compute, given, "job_script_prologue", "env_extra")
     for option, path in tls.items():
         extra += [f"--tls-{option.replace('_', '-')}", shlex.quote(path)]
     if tls:
@@ -115,22 +119,23 @@ def job_of(
     if threads is not None:
         extra += ["--nthreads", str(threads)]  # the last one counts
     if compute.type == "slurm":
-        directives = list(given.pop("job_extra_directives", None) or _directives(compute, given))
+        directives = _list(compute, given, "job_extra_directives", "job_extra")
         if not any("requeue" in directive for directive in directives):
             directives.append("--no-requeue")  # its worker would look for a scheduler that is gone by then
         given["job_extra_directives"] = directives
     defaults = {
         "job_name": "daskbatch",
         "log_directory": log_directory,
-        "python": sys.executable,
-        "death_timeout": _DEATH_TIMEOUT,
+        "python": _configured(compute, given, "python") or shlex.quote(sys.executable),
+        "death_timeout": _configured(compute, given, "death-timeout") or _DEATH_TIMEOUT,
     }
     try:
-        return made(
+        job = made(
             scheduler,
             name=name,
             **{**defaults, **given},
             cores=cores,
+            worker_command="distributed.cli.dask_worker",
             processes=1,
             nanny=False,
             worker_extra_args=extra,
@@ -138,18 +143,27 @@ def job_of(
         )
     except (TypeError, ValueError) as error:
         raise UsageError(f"compute={compute.name!r}: {error}") from error
+    if compute.type in ("slurm", "lsf") and re.search(r"\s", str(job.log_directory)):
+        # Both split what follows an option, as a shell does, and refuse the rest.
+        job.job_header = re.sub(r"^(#\w+ -[eo] )(.+)$", r'\1"\2"', str(job.job_header), flags=re.MULTILINE)
+    return job
 
 
 def _exports(compute: Compute, environment: Mapping[str, str]) -> list[str]:
-    lines = [f"export {JOB_START_VARIABLE}=$(date +%s)"]
+    # A file of HTCondor has macros of its own, which look like the shell's newer form.
+    now = "`date +%s`" if compute.type == "htcondor" else "$(date +%s)"
+    lines = [f"export {JOB_START_VARIABLE}={now}"]
     walltime = walltime_seconds(compute)
     if walltime is not None:
         lines.append(f"export {WALLTIME_VARIABLE}={walltime:.0f}")
     return lines + [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
 
 
-def _directives(compute: Compute, given: Mapping[str, Any]) -> list[str]:
-    return _configured(compute, given, "job-extra-directives") or _configured(compute, given, "job-extra") or []
+def _list(compute: Compute, given: dict[str, Any], name: str, old_name: str) -> list[str]:
+    """Take a list out of what is given, else from the configuration. dask-jobqueue knows it by an older name too."""
+    own = [given.pop(name, None), given.pop(old_name, None)]
+    configured = [_configured(compute, given, key.replace("_", "-")) for key in (name, old_name)]
+    return list(next((found for found in (*own, *configured) if found), []))
 
 
 def _configured(compute: Compute, given: Mapping[str, Any], name: str) -> Any:
@@ -162,20 +176,29 @@ def _configured(compute: Compute, given: Mapping[str, Any], name: str) -> Any:
 def walltime_seconds(compute: Compute) -> float | None:
     """The walltime of a target's jobs; None where it has none, or none that can be read.
 
-    Each queue writes it in its own way: Slurm's ``5`` and LSF's ``5`` are minutes, PBS's are seconds.
+    Each queue writes it in its own way: ``5`` is minutes for Slurm and LSF, hours for OAR, else seconds; ``1:30`` is
+    hours and minutes for LSF and OAR, else minutes and seconds.
     """
     given = compute.keywords.get("walltime") or _configured(compute, compute.keywords, "walltime")
-    if given is None:
-        return None
     days, _, clock = str(given).strip().rpartition("-")
-    if not re.fullmatch(r"\d+(:\d+){0,3}", clock) or not re.fullmatch(r"\d*", days):
+    if compute.type == "lsf":
+        clock = clock.partition("/")[0]  # of a host whose speed it is for
+    if not re.fullmatch(r"\d+(:\d*){0,3}", clock) or not re.fullmatch(r"\d*", days):
         return None
-    parts = [int(part) for part in clock.split(":")]
-    if days:  # D-HH[:MM[:SS]]
-        parts = [int(days), *parts, 0, 0][:4]
-    elif compute.type == "lsf" or (compute.type == "slurm" and len(parts) == 1):  # [HH:]MM
-        parts.append(0)
-    seconds = 0
-    for part, unit in zip(reversed(parts), (1, 60, 3600, 86400), strict=False):
-        seconds += part * unit
-    return float(seconds)
+    parts = [int(part or 0) for part in clock.split(":")]
+    units = _units(compute.type, len(parts), bool(days))
+    if len(parts) > len(units):
+        return None
+    seconds = 86400 * int(days or 0) + sum(part * unit for part, unit in zip(parts, units, strict=False))
+    return None if seconds == 0 and compute.type == "slurm" else float(seconds)  # Slurm's 0 is no limit
+
+
+def _units(kind: str, count: int, days: bool) -> tuple[int, ...]:
+    """Seconds of each part of a walltime."""
+    if days:
+        return (3600, 60, 1) if kind == "slurm" else ()
+    if kind == "oar":
+        return (3600, 60, 1)
+    if kind == "lsf" or (kind == "slurm" and count == 1):
+        return (3600, 60)[-count:]
+    return ((86400, 3600, 60, 1) if kind == "moab" else (3600, 60, 1))[-count:]

@@ -11,6 +11,7 @@ __all__ = ["JobState", "of_bjobs", "of_qstat", "of_qstat_full", "of_scontrol", "
 
 _PATIENCE = 15.0  # seconds for the queue's answer
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+_UNKNOWN = "Invalid job id"  # in Slurm's words
 _RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT", "COMPLETING"}
 
 
@@ -42,42 +43,49 @@ def states_of(queue: str, ids: Sequence[str]) -> dict[str, JobState]:
         return {}
     if queue == "slurm":
         return _of_slurm(ids)
-    if queue in ("pbs", "moab"):
-        return of_qstat_full(_answer("qstat", "-f", "-x", *ids) or "")
+    if queue in ("pbs", "moab"):  # one id that it does not know any more makes the command fail, though it tells
+        return of_qstat_full(_answer("qstat", "-f", "-x", *ids).text)
     if queue == "lsf":
-        return of_bjobs(_answer("bjobs", "-noheader", "-o", "jobid stat exit_reason delimiter='|'", *ids) or "")
+        columns = "jobid stat exit_reason delimiter='|'"
+        return of_bjobs(_answer("bjobs", "-noheader", "-o", columns, *ids).text)
     if queue == "sge":
         answer = _answer("qstat")
-        known = {} if answer is None else of_qstat(answer)
-        gone = {} if answer is None else dict.fromkeys(ids, JobState("ended"))
-        return gone | {id_: state for id_, state in known.items() if id_ in ids}
+        if not answer.good:
+            return {}
+        known = of_qstat(answer.text)
+        return {id_: known.get(id_, JobState("ended")) for id_ in ids}
     return {}
 
 
 def _of_slurm(ids: Sequence[str]) -> dict[str, JobState]:
     answer = _answer("squeue", "--noheader", "--states=all", "-o", "%i|%T|%r", "-j", ",".join(ids))
-    known = of_squeue(answer or "")
+    if not answer.good and _UNKNOWN not in answer.text:
+        return {}
+    known = of_squeue(answer.text)
     for id_ in ids:
-        if id_ in known and known[id_].state != "running":
-            continue
-        if id_ in known and answer is not None and f"{id_}|COMPLETING|" not in answer:
+        if id_ in known and f"\n{id_}|COMPLETING|" not in f"\n{answer.text}":
             continue
         # Forgotten by squeue, or on its way out: the other command may tell how.
-        told = _answer("scontrol", "--oneliner", "show", "job", id_, errors=True)
+        told = of_scontrol(_answer("scontrol", "--oneliner", "show", "job", id_).text)
         if told is not None:
-            known[id_] = of_scontrol(told)
+            known[id_] = told
     return known
 
 
-def _answer(*command: str, errors: bool = False) -> str | None:
-    """What a command prints; None where it fails. With `errors`, what it prints of errors counts too."""
+class _Answer(NamedTuple):
+    """What a command says."""
+
+    good: bool
+    text: str
+    """Its errors too."""
+
+
+def _answer(*command: str) -> _Answer:
     try:
         done = subprocess.run(command, timeout=_PATIENCE, capture_output=True, text=True, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode and not errors:
-        return None
-    return done.stdout + (done.stderr if errors else "")
+        return _Answer(False, "")
+    return _Answer(done.returncode == 0, done.stdout + done.stderr)
 
 
 def of_squeue(text: str) -> dict[str, JobState]:
@@ -94,11 +102,11 @@ def of_squeue(text: str) -> dict[str, JobState]:
     return found
 
 
-def of_scontrol(text: str) -> JobState:
-    """Read ``scontrol --oneliner show job ID``. A job that it does not know is over."""
+def of_scontrol(text: str) -> JobState | None:
+    """Read ``scontrol --oneliner show job ID``. A job that it does not know is over; None where it tells nothing."""
     match = re.search(r"\bJobState=(\S+)", text)
     if match is None:
-        return JobState("ended") if "Invalid job id" in text else JobState("running")
+        return JobState("ended") if _UNKNOWN in text else None
     state = match[1].split(",")[0]
     if state in _WAITING:
         reason = re.search(r"\bReason=(\S+)", text)
@@ -107,8 +115,10 @@ def of_scontrol(text: str) -> JobState:
 
 
 def of_qstat_full(text: str) -> dict[str, JobState]:
-    """Read ``qstat -f -x`` of PBS."""
+    """Read ``qstat -f -x`` of PBS. A job that it does not know is over."""
     found = {}
+    for id_ in re.findall(r"Unknown Job Id:? (\S+)", text, re.IGNORECASE):
+        found[id_] = found[id_.split(".")[0]] = JobState("ended")
     for part in re.split(r"^Job Id: *", text, flags=re.MULTILINE)[1:]:
         id_ = part.split("\n", 1)[0].strip()
         state = re.search(r"^\s*job_state = (\w)", part, re.MULTILINE)
@@ -146,8 +156,8 @@ def of_qstat(text: str) -> dict[str, JobState]:
 
 
 def of_bjobs(text: str) -> dict[str, JobState]:
-    """Read ``bjobs -noheader -o "jobid stat exit_reason delimiter='|'"`` of LSF."""
-    found = {}
+    """Read ``bjobs -noheader -o "jobid stat exit_reason delimiter='|'"`` of LSF. A job it does not know is over."""
+    found = dict.fromkeys(re.findall(r"Job <(\d+)> is not found", text), JobState("ended"))
     for line in text.splitlines():
         id_, state, reason = [*line.strip().split("|", 2), "", ""][:3]
         if state in ("PEND", "PSUSP", "WAIT"):

@@ -44,7 +44,8 @@ def use() -> None:
         environment_variables={"OMP_NUM_THREADS": "1"},
         progress=False,
     )
-    daskbatch.run(Model, "photos", output="out")
+    targets = daskbatch.Workspace.from_config().compute_targets
+    daskbatch.run(Model, "photos", output="out", compute=targets["gpus"], node_count=8)
     daskbatch.run(double, "table.parquet", output="out", append_row_file_name="scores.parquet")
     status: str = run.summary["status"]
     frame: pd.DataFrame = run.to_pandas()

@@ -89,7 +89,7 @@ ACCEPTED = [
     ("scheduler", "host:8786", "scheduler", "tcp://host:8786"),
     ("compute", "serial", "compute", Compute("serial")),
     ("compute", {"type": "dask", "scheduler": "tls://h:1"}, "scheduler", "tls://h:1"),
-    ("compute", {"type": "slurm", "min-nodes": 3, "memory": "1GB"}, "min_nodes", 3),
+    ("compute", {"type": "slurm", "min-nodes": 3, "node-count": 3, "memory": "1GB"}, "min_nodes", 3),
     (
         "compute",
         {"type": "slurm", "name": "gpu", "cores": 2, "memory": "1GB", "walltime": "1:00:00"},
