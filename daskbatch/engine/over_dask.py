@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.cluster import connect
+from daskbatch.cluster.dashboard import link, tunnel
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
@@ -45,7 +46,9 @@ def run_over_dask(run: _Run) -> None:
     if run.client is not None or spec.scheduler is not None:
         ask_workers(client, spec, plan)
     if spec.dashboard:
-        run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
+        url = link(client)
+        elsewhere = f" (from another machine: {tunnel(url)})" if "?token=" in url else ""
+        run.tell(Notice(time.time(), f"Dask's dashboard: {url}{elsewhere}"))
     partitions = _submit(client, run)
     settings = PluginSettings(
         output=spec.output,
