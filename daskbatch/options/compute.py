@@ -43,7 +43,7 @@ def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dic
     -------
     compute : Compute
     options : dict
-        What the definition says of other options of the run: some of `DEFINED`, and the scheduler with how it is reached.
+        What the definition says of other options of the run: some of `DEFINED`, and of the scheduler.
 
     Raises
     ------
