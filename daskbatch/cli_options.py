@@ -198,10 +198,19 @@ OPTIONS = (
     Option(
         "scheduler",
         "ADDRESS|FILE",
-        "A Dask cluster that is already there: tcp://host:8786, or its scheduler file.",
+        "A Dask cluster that is already there: tls://host:8786, or its scheduler file.",
         default="workers of its own on this machine",
         in_try=False,
     ),
+    Option(
+        "insecure",
+        "",
+        "Its scheduler may be on another machine without TLS: anybody in the network can run code and read data there.",
+        in_try=False,
+    ),
+    Option("tls_ca_file", "FILE", "Certificate of its CA, for tls://.", default="Dask's configuration", in_try=False),
+    Option("tls_cert", "FILE", "Your certificate, for tls://.", default="Dask's configuration", in_try=False),
+    Option("tls_key", "FILE", "Its private key.", default="Dask's configuration", in_try=False),
     Option(
         "compute",
         "local|serial|NAME|FILE",

@@ -155,6 +155,12 @@ class RunSpec:
     """Jobs of the queue that have ended before their time and are replaced, at most."""
     scheduler: str | None = None
     """Address or scheduler file of a Dask cluster that is already there."""
+    insecure: bool = False
+    """It may be on another machine, and without TLS."""
+    tls_ca_file: str | None = None
+    """Absolute path; with `tls_cert` and `tls_key`. None: what Dask's configuration says."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
     dashboard: bool = False
     task_seconds: float = 2.0
     """Time budget of a task: what is lost at most when everything dies."""

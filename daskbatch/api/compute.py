@@ -14,8 +14,8 @@ from daskbatch.api.ignored import accept, ignore
 from daskbatch.api.named import not_found
 from daskbatch.api.yaml_files import read_yaml
 from daskbatch.errors import ComputeTargetException, UsageError
-from daskbatch.options import scheduler_address
 from daskbatch.options.compute import parse_compute
+from daskbatch.options.scheduler import TLS, scheduler_address, tls_files
 from daskbatch.options.values import whole_number
 
 if TYPE_CHECKING:
@@ -194,13 +194,13 @@ class ComputeTarget:
     def options(self) -> dict[str, Any]:
         """What this target says about where a run goes, as options of ``daskbatch.run``."""
         if self.type == "Dask":
-            return {"scheduler": self.document.get("scheduler")}
+            return {"scheduler": self.document.get("scheduler"), **_reached(self.document)}
         return {"compute": self.definition()}
 
     def definition(self) -> str | dict[str, Any]:
         """What ``daskbatch.run(compute=...)`` takes."""
         if self.type == "Dask":
-            return {"type": "dask", "name": self.name, "scheduler": self.document.get("scheduler")}
+            return {"type": "dask", "name": self.name, **self.options()}
         if "definition" in self.document:
             return {**self.document["definition"], "name": self.name}
         return "local"
@@ -316,7 +316,8 @@ def _content(
         definition, _ = read_yaml(cast(str, definition), "compute target")
     made, options = parse_compute({**definition, "name": name})
     if "scheduler" in options:
-        return {"type": "Dask", "scheduler": scheduler_address(options["scheduler"])}
+        reached = _reached(options) | tls_files(options)
+        return {"type": "Dask", "scheduler": scheduler_address(options["scheduler"]), **reached}
     return {"type": made.type, "definition": dict(definition)}
 
 
@@ -327,3 +328,9 @@ def _document(workspace: Workspace, name: str) -> Path:
 def _write(workspace: Workspace, name: str, content: Mapping[str, Any], *, overwrite: bool) -> None:
     created = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     write_document(_document(workspace, name), {"name": name, **content, "created": created}, overwrite=overwrite)
+
+
+def _reached(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a scheduler is reached, apart from its address."""
+    insecure = {"insecure": options["insecure"]} if "insecure" in options else {}
+    return insecure | {name: options[name] for name in TLS if name in options}

@@ -18,6 +18,7 @@ from daskbatch.layout import FAILED_ITEMS, RUN_SUMMARY
 from daskbatch.options import check_output, make_spec
 from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
+from daskbatch.options.scheduler import refuse_open_scheduler
 from daskbatch.options.storage import output_options
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.urls import is_remote
@@ -225,6 +226,10 @@ def run(
             ``"WARNING"``, ``"INFO"`` or ``"DEBUG"``.
         scheduler : str
             Address or scheduler file of a Dask cluster that is already there.
+        insecure : bool
+            It may be on another machine without TLS, where anybody in the network can run code and read data.
+        tls_ca_file, tls_cert, tls_key : str
+            Files for a ``tls://`` address. Default: what Dask's configuration says.
         compute : str, path, mapping or ComputeTarget
             ``"local"``; ``"serial"``: everything in this process, one after the other; or a batch queue: the name of a
             compute target of the workspace, a YAML file, or a mapping, see ``docs/hpc.md``. Each job is one Dask
@@ -281,6 +286,7 @@ def execute_spec(
     from daskbatch.engine.run import execute
 
     _check_client(client, spec)
+    refuse_open_scheduler(spec)
     if collection is not None and spec.compute.type == "serial":
         raise UsageError("compute='serial' reads files in this process; a Dask dataframe needs Dask. Leave it out.")
     check_output(spec)

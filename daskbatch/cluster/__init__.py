@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from daskbatch.cluster.existing import existing
+from daskbatch.cluster import existing
 from daskbatch.cluster.local import in_process, in_processes
 from daskbatch.errors import UsageError
 from daskbatch.spec import RunSpec
@@ -66,7 +66,7 @@ def connect(
         with on_queue(spec, spec.compute, logs) as both:
             yield both
     elif spec.scheduler is not None:
-        with existing(spec.scheduler) as ours:
+        with existing.existing(spec, spec.scheduler) as ours:
             yield ours, None
     elif has_dask_graph:
         with in_processes(slots, spec.dashboard) as ours:

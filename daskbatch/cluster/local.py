@@ -15,6 +15,7 @@ from distributed.deploy.subprocess import SubprocessCluster
 from distributed.security import Security
 
 from daskbatch.cluster.credentials import write_credentials
+from daskbatch.cluster.dashboard import guard_scheduler
 from daskbatch.cluster.orphan import Nanny, nanny_options, scheduler_options
 from daskbatch.cluster.quiet import quiet
 
@@ -57,7 +58,9 @@ def in_process(slots: int, dashboard: bool) -> Iterator[Client]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
         for worker in cluster.workers.values():
             worker.http_server.stop()
-        if not dashboard:
+        if dashboard:
+            guard_scheduler(client)
+        else:
             cluster.scheduler.http_server.stop()
         yield client
 
@@ -88,7 +91,9 @@ def in_processes(slots: int, dashboard: bool) -> Iterator[Client]:
         with cluster, Client(cluster, security=security, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT)
             client.register_plugin(_NoHttp())
-            if not dashboard:
+            if dashboard:
+                guard_scheduler(client)
+            else:
                 client.run_on_scheduler(_stop_http)
             yield client
 

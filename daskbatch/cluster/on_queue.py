@@ -14,6 +14,7 @@ from distributed.deploy.spec import SpecCluster
 from distributed.security import Security
 
 from daskbatch.cluster.credentials import write_credentials
+from daskbatch.cluster.dashboard import guard_scheduler
 from daskbatch.cluster.jobs import Jobs
 from daskbatch.cluster.local import STARTING
 from daskbatch.cluster.private_folder import JOBS, private_folder
@@ -98,7 +99,10 @@ def on_queue(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
             jobs.start()
         except (RuntimeError, OSError, ValueError) as error:
             raise UsageError(f"the first job for compute={compute.name!r} was not taken: {error}") from error
-        yield stack.enter_context(Client(cluster, security=security, set_as_default=False)), jobs
+        client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
+        if spec.dashboard:
+            guard_scheduler(client)
+        yield client, jobs
 
 
 def _scheduler_options(compute: Compute, security: Security) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.cluster import connect
+from daskbatch.cluster.dashboard import link, tunnel
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
@@ -18,6 +19,7 @@ from daskbatch.engine.presence import LEASE
 from daskbatch.engine.reach import needed_folders
 from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
+from daskbatch.options.scheduler import is_plain
 from daskbatch.plan_listing import scheme_of
 from daskbatch.spec import RunSpec
 from daskbatch.store.formats import suffix_of
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from daskbatch.engine.run import _Run
 
 __all__ = ["run_over_dask"]
+
+_PLAIN = (
+    "the scheduler on loopback has no TLS: other users of this machine, if there are any, can run code in your name"
+    " there. tls:// is safe; --insecure (insecure=True) accepts it and silences this."
+)
 
 
 def run_over_dask(run: _Run) -> None:
@@ -44,8 +51,12 @@ def run_over_dask(run: _Run) -> None:
         refuse_persisted_elsewhere(run.collection, client)
     if run.client is not None or spec.scheduler is not None:
         ask_workers(client, spec, plan)
+    if spec.scheduler is not None and not spec.insecure and is_plain(spec.scheduler):
+        run.tell(Notice(time.time(), _PLAIN))
     if spec.dashboard:
-        run.tell(Notice(time.time(), f"Dask's dashboard: {client.dashboard_link}"))
+        url = link(client)
+        elsewhere = f" (from another machine: {tunnel(url)})" if "?token=" in url else ""
+        run.tell(Notice(time.time(), f"Dask's dashboard: {url}{elsewhere}"))
     partitions = _submit(client, run)
     settings = PluginSettings(
         output=spec.output,

@@ -7,7 +7,6 @@ is refused in the same words on both sides. Defaults live in `RunSpec` and `Inpu
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -18,6 +17,7 @@ from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
 from daskbatch.options.output import check_output
+from daskbatch.options.scheduler import TLS, scheduler_address, tls_files
 from daskbatch.options.storage import fetched_places, output_options
 from daskbatch.options.storage import storage_options as parse_storage
 from daskbatch.options.tables import column_names, column_types, separator_character, text_encoding
@@ -108,6 +108,10 @@ def make_spec(
     tensorflow1: bool = DEFAULTS["tensorflow1"],
     logging_level: str = DEFAULTS["logging_level"],
     scheduler: Path | None = None,
+    insecure: bool | None = None,
+    tls_ca_file: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     compute: str | Path | Mapping[str, object] = "local",
     min_nodes: int | str | None = None,
     min_nodes_timeout: float | str | None = None,
@@ -151,9 +155,12 @@ def make_spec(
         "job_replacements": job_replacements,
         "dashboard": dashboard,
         "scheduler": scheduler,
+        "insecure": insecure,
+        **dict(zip(TLS, (tls_ca_file, tls_cert, tls_key), strict=True)),
     }
     where = defined | {name: value for name, value in where.items() if value is not None}
     nodes = _count("node_count", where.get("node_count"))
+    tls = tls_files(where)
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),
         input=_input_spec(
@@ -208,6 +215,10 @@ def make_spec(
             "job_replacements", where.get("job_replacements", DEFAULTS["job_replacements"]), 0
         ),
         scheduler=None if "scheduler" not in where else scheduler_address(where["scheduler"]),
+        insecure=_switch("insecure", where.get("insecure", DEFAULTS["insecure"])),
+        tls_ca_file=tls.get("tls_ca_file"),
+        tls_cert=tls.get("tls_cert"),
+        tls_key=tls.get("tls_key"),
         dashboard=_switch("dashboard", where.get("dashboard", DEFAULTS["dashboard"])),
         task_seconds=_task_seconds(task_seconds, place),
     )
@@ -322,24 +333,3 @@ def _switch(name: str, value: object) -> bool:
 
 def _optional_seconds(name: str, value: float | str | None) -> float | None:
     return None if value is None else seconds(name, value)
-
-
-def scheduler_address(value: Path) -> str:
-    """An address such as ``tcp://host:8786``, or the absolute path of a scheduler file.
-
-    Raises
-    ------
-    UsageError
-        It is neither.
-    """
-    text = os.fspath(value)
-    if re.fullmatch(r"[a-z]+://.+", text):
-        return text
-    if os.path.isfile(os.path.expanduser(text)):
-        return os.path.abspath(os.path.expanduser(text))
-    if re.fullmatch(r"[\w.-]+:\d+", text):
-        return f"tcp://{text}"
-    raise UsageError(
-        "scheduler must be the address of a Dask scheduler, such as tcp://host:8786, or its scheduler"
-        f" file, got {text!r}, and there is no such file."
-    )

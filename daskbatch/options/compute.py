@@ -9,6 +9,7 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.options.scheduler import TLS
 from daskbatch.options.values import choice, seconds, whole_number
 from daskbatch.queues.job import OURS, QUEUES, job_class, walltime_seconds
 from daskbatch.spec import Compute
@@ -21,7 +22,7 @@ COMPUTES = ("local", "serial")
 DEFINED = ("node_count", "process_count_per_node", "min_nodes", "min_nodes_timeout", "job_replacements", "dashboard")
 """Options of a run that a definition may give; what the run itself is given wins."""
 
-_DASK = ("scheduler",)
+_DASK = ("scheduler", "insecure", *TLS)
 _OF_DASK_JOBQUEUE = ("protocol", "security", "scheduler", "name", "processes", "nanny", "worker_command")
 """Keywords of a job that are ours to give: one job is one worker without a nanny, over TLS."""
 _OF_THE_WORKER = {
@@ -62,7 +63,7 @@ def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dic
     -------
     compute : Compute
     options : dict
-        What the definition says of other options of the run: some of `DEFINED`, and ``scheduler``.
+        What the definition says of other options of the run: some of `DEFINED`, and of the scheduler.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
         _check_names(what, kind, content, _DASK)
         if "scheduler" not in content:
             raise UsageError(f"{what} of type dask must have scheduler: an address such as tls://host:8786, or a file.")
-        return Compute("local", name), options | {"scheduler": content["scheduler"]}
+        return Compute("local", name), options | content
     if kind in COMPUTES:
         _check_names(what, kind, content, ())
         return Compute(kind), options

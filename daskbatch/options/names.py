@@ -54,6 +54,10 @@ class RunOptions(TypedDict, total=False):
     tensorflow1: bool
     logging_level: str
     scheduler: str | os.PathLike[str] | None
+    insecure: bool
+    tls_ca_file: str | os.PathLike[str] | None
+    tls_cert: str | os.PathLike[str] | None
+    tls_key: str | os.PathLike[str] | None
     compute: str | os.PathLike[str] | Mapping[str, object] | Defined
     min_nodes: int | str
     min_nodes_timeout: float | str | None
