@@ -18,7 +18,7 @@ SCRIPT = Path(products.__file__)
 
 
 def count(small: bool) -> int:
-    return 4 if small else 48
+    return 4 if small else 24
 
 
 def prepare(small: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,16 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="module")
+def nannys() -> Iterator[Client]:
+    """A worker in a process of its own, as a user would have it."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
 @pytest.mark.parametrize("slots", [1, 2])
 def test_threads_are_cores_by_slots(slots: int, script: Callable[..., str], tmp_path: Path) -> None:
     share = str(max(1, usable_cores() // slots))
@@ -56,13 +66,11 @@ def test_the_users_own_stay(
     assert told(script(SCRIPT), tmp_path, **options) == {f"7 none {usable_cores()}"}
 
 
-def test_the_limits_of_dasks_nannies_are_not_the_users(script: Callable[..., str], tmp_path: Path) -> None:
+def test_the_limits_of_dasks_nannies_are_not_the_users(
+    nannys: Client, script: Callable[..., str], tmp_path: Path
+) -> None:
     # Given a worker whose nanny has set 1
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        (seen,) = client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()
-        assert seen == "1"
-        share = str(usable_cores())
-        assert told(script(SCRIPT), tmp_path, client=client) == {f"{share} {share} {share}"}
+    (seen,) = nannys.run(lambda: os.environ["OMP_NUM_THREADS"]).values()
+    assert seen == "1"
+    share = str(usable_cores())
+    assert told(script(SCRIPT), tmp_path, client=nannys) == {f"{share} {share} {share}"}
