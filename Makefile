@@ -58,6 +58,7 @@ bench: $(VENV)/.test-stamp
 	$(BIN)/python benchmarks/dispatch.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/memory.py
 
 # Each starts Ceph; some ten minutes, and 12 GB of memory for the last.

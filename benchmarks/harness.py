@@ -66,7 +66,12 @@ class Repeat:
 
 
 def daskbatch_timing(
-    script: Path, inputs: Path, output: Path, mini_batch_size: int | str, work: int | None = None
+    script: Path,
+    inputs: Path,
+    output: Path,
+    mini_batch_size: int | str,
+    work: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Timing:
     """Run daskbatch as a user would, and read its own account of the phases. Work counts mini-batches if not given."""
     import daskbatch
@@ -77,6 +82,7 @@ def daskbatch_timing(
         output=str(output),
         mini_batch_size=mini_batch_size,
         process_count_per_node=SLOTS,
+        environment_variables=dict(environment or {}),
         progress=False,
     )
     summary = result.summary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from daskbatch.cluster import existing
 from daskbatch.cluster.local import in_process, in_processes
 from daskbatch.errors import UsageError
 from daskbatch.spec import RunSpec
+from daskbatch.worker.cores import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
     from daskbatch.cluster.jobs import Jobs
 
-__all__ = ["connect", "usable_cores"]
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
+__all__ = ["connect"]
 
 
 @contextmanager

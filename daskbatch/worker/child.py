@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.failpoints import failpoint
@@ -54,6 +54,7 @@ def main() -> None:
     for name in ("life", "verdict"):
         os.close(config[name])
     _bind_to(supervisor)
+    _keep_to(config["cpus"])
     faulthandler.enable(stack_fd, all_threads=True)
     faulthandler.register(signal.SIGUSR2, stack_fd, all_threads=True)
     work, result = (_raise_fd(config[name]) for name in ("work", "result"))
@@ -71,6 +72,13 @@ def _bind_to(supervisor: int) -> None:
             os._exit(1)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
+
+
+def _keep_to(cpus: Sequence[int]) -> None:
+    """Run there alone, with all that is started from here. The supervisor must not have to wait for it."""
+    if cpus:
+        with contextlib.suppress(OSError, AttributeError):  # the job has lost some of them; or macOS
+            os.sched_setaffinity(0, cpus)
 
 
 def _raise_fd(fd: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daskbatch.layout import FETCH_PYTHON_VARIABLE, NODE_FILES_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.remote.retrying import USUAL, Limit
 from daskbatch.spec import Fetched
+from daskbatch.worker.local_scratch import local_scratch
 from daskbatch.worker.models import model_fetched
 from daskbatch.worker.node_files import NodeFiles
 from daskbatch.worker.shared_folder import sweep
@@ -54,7 +54,7 @@ class ScriptFiles:
     """
 
     def __init__(self, name: str, fetched: Sequence[Fetched], limit: Limit = USUAL) -> None:
-        root = os.path.join(tempfile.gettempdir(), f"daskbatch-node-{os.getuid()}-")
+        root = os.path.join(local_scratch(), f"daskbatch-node-{os.getuid()}-")
         sweep(f"{root}*")
         self.folder = root + re.sub(r"[^A-Za-z0-9.-]", "-", name)
         self._fetched = tuple(fetched)

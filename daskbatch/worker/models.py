@@ -10,13 +10,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from daskbatch.errors import NotFound, UsageError
 from daskbatch.layout import FETCH_PYTHON_VARIABLE, NODE_FILES_VARIABLE, WORKSPACE_FOLDER, WORKSPACE_VARIABLE
 from daskbatch.nearest import nearest
+from daskbatch.worker.local_scratch import local_scratch
 from daskbatch.worker.model_pins import pinned, submitted
 from daskbatch.worker.shared_folder import SharedFolder, found_at, place_of
 
@@ -149,7 +149,7 @@ def fetched_path(document: Mapping[str, Any]) -> str:
 
 def _own_folder() -> str:
     """Outside of a run: a folder that goes with this process."""
-    name = os.path.join(tempfile.gettempdir(), f"daskbatch-node-{os.getuid()}-process-{os.getpid()}")
+    name = os.path.join(local_scratch(), f"daskbatch-node-{os.getuid()}-process-{os.getpid()}")
     if name not in _own:
         _own[name] = SharedFolder(name)
         atexit.register(_own[name].close)

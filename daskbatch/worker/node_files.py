@@ -1,7 +1,8 @@
 """Objects that scripts need as files: each fetched once for a host and run, whoever asks first.
 
 Several Dask workers of a host share a folder. Who fetches holds a lock of the kernel: the others wait for it, and one
-of them takes over where that process ends before it has fetched all.
+of them takes over where that process ends before it has fetched all. On local scratch alone: such a lock on a shared
+filesystem is slow, or is none.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from daskbatch.worker import wire
 from daskbatch.worker.arrow_stream import arrow_stream
 from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.fetched import ScriptFiles, files_of
-from daskbatch.worker.gpus import visible_gpus
 from daskbatch.worker.models import model_variables
+from daskbatch.worker.node_share import NodeShare, shares_of
 from daskbatch.worker.places import Places, places_of
 from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.prefix import filled
@@ -108,13 +108,13 @@ class RunPlugin(WorkerPlugin):
             self._upcoming = self._waiting_rows(scratch, len(numbers))
         own = self._variables(places)
         self._files = files_of(self.name, settings.fetched, own, settings.timeouts["read"])
-        gpus = visible_gpus()
-        for number in numbers:
-            slot = self._make_slot(number, slots_on_node, scratch, places, gpus[number % len(gpus)] if gpus else None)
+        shares = shares_of(numbers, slots_on_node, settings.environment, self._worker.nanny is not None)
+        for number, share in zip(numbers, shares, strict=True):
+            slot = self._make_slot(number, slots_on_node, scratch, places, share)
             self._slots.append(slot)
             self._free.put(slot)
 
-    def _make_slot(self, number: int, slots_on_node: int, scratch: Scratch, places: Places, gpu: str | None) -> Slot:
+    def _make_slot(self, number: int, slots_on_node: int, scratch: Scratch, places: Places, share: NodeShare) -> Slot:
         settings, node, process = self._settings, socket.gethostname(), _process(number)
         logs, script_output = places.logs, places.script_output(process)
         paths = {}
@@ -139,9 +139,7 @@ class RunPlugin(WorkerPlugin):
             own |= self._files.variables()
         environment = {**model_variables(own), **os.environ}
         environment |= step_variables(settings.output, settings.environment)
-        environment |= {"AZUREML_BI_OUTPUT_PATH": script_output, **own}
-        if gpu is not None and "CUDA_VISIBLE_DEVICES" not in settings.environment:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        environment |= {"AZUREML_BI_OUTPUT_PATH": script_output, **own, **share.variables}
         root = scratch.package_root or str(_PACKAGE.parent)
         shared = () if self._files is None else (self._files.folder,)
         launch = Launch(
@@ -158,6 +156,7 @@ class RunPlugin(WorkerPlugin):
             environment=environment,
             folder=settings.folder if os.path.isdir(settings.folder) else scratch.working(process),
             scratch=scratch.path,
+            cpus=share.cpus,
             stdout=paths["stdout"],
             stderr=paths["stderr"],
             timeouts=settings.timeouts,

@@ -55,6 +55,8 @@ class Launch:
     """Bytes of the whole tree."""
     scratch: str = ""
     """Folder that goes with the worker, should it be killed. Empty: none."""
+    cpus: Sequence[int] = ()
+    """Numbers of the CPUs that the runner is held to. Empty: none but its parent's."""
     prefix: Sequence[str] = ()
     """Command that starts the interpreter, and may stay its parent."""
     log_limit: int = 256 * 2**20
@@ -130,6 +132,7 @@ class Runner:
             "timeouts": dict(launch.timeouts),
             "memory_limit": launch.memory_limit,
             "scratch": launch.scratch,
+            "cpus": list(launch.cpus),
             "log_limit": launch.log_limit,
         }
         boot = _BOOT.format(root=launch.package_root)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from daskbatch.worker.local_scratch import local_scratch
+
 __all__ = ["Scratch"]
 
 
@@ -37,7 +39,7 @@ class Scratch:
         """Paths of more folders in it."""
         self.files: dict[str, bytes] = {}
         """More files in it: path and content."""
-        self.path = tempfile.mkdtemp(prefix="daskbatch-")
+        self.path = tempfile.mkdtemp(prefix="daskbatch-", dir=local_scratch())
         os.rmdir(self.path)  # one could be made; until there is a runner, nobody would remove it after a kill
         self._processes = tuple(processes)
         self._pickled = pickled

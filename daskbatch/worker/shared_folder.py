@@ -1,6 +1,7 @@
 """A folder on local scratch that all processes of one run on a host share, and that goes with the last of them.
 
-Locks of the kernel tell who is there: they end with their process, however it ends.
+Locks of the kernel tell who is there: they end with their process, however it ends. On local scratch alone: over
+a network they are slow, or are none.
 
 Runs in the runner's interpreter too: standard library, Python 3.9.
 """

@@ -17,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("dispatch", ["daskbatch, files", "daskbatch, rows", "pool", "dask.bag"]),
         ("tables", ["daskbatch", "pandas in a pool", "dask.dataframe"]),
         ("images", ["daskbatch", "pool", "dask.bag"]),
+        ("threads", ["daskbatch", "1 by hand", "2 by hand", "4 by hand", "unset"]),
     ],
 )
 def test_comparison(name: str, lines: list[str]) -> None:

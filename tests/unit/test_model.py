@@ -234,8 +234,8 @@ def test_an_entry_script_needs_the_standard_library_alone(ws: Workspace, file: P
         "from daskbatch import Model\n"
         f"assert Model.get_model_path('m') == {path!r}\n"
         "own = {'daskbatch', 'daskbatch.api', 'daskbatch.api.model', 'daskbatch.errors', 'daskbatch.layout',\n"
-        "       'daskbatch.nearest', 'daskbatch.worker', 'daskbatch.worker.model_pins', 'daskbatch.worker.models',\n"
-        "       'daskbatch.worker.shared_folder'}\n"
+        "       'daskbatch.nearest', 'daskbatch.worker', 'daskbatch.worker.local_scratch',\n"
+        "       'daskbatch.worker.model_pins', 'daskbatch.worker.models', 'daskbatch.worker.shared_folder'}\n"
         "assert {name for name in sys.modules if name.startswith('daskbatch')} == own\n"
     )
     done = subprocess.run(
