@@ -293,7 +293,7 @@ def _at_once(do: Callable[[Any], None], items: Sequence[Any], at_once: int) -> N
 
 def _other_whole(file_system: Any, wanted: Wanted, limit: Limit) -> None:
     if not wanted.size:  # of nothing nothing is read that would tell whether it is there
-        size, token = others.look(file_system, wanted.url, limit)
+        size, token, _ = others.look(file_system, wanted.url, limit)
         if wanted.token and token != wanted.token:
             raise _changed(wanted, f"its token was {wanted.token} and is {token}")
         if wanted.size is not None and size != wanted.size:

@@ -12,7 +12,7 @@ from daskbatch.remote.errors import CredentialsRefused
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.urls import protocol_of, shown, split
 
-__all__ = ["MAX_CONNECTIONS", "filesystem", "is_azure", "is_memory", "is_s3", "token_of"]
+__all__ = ["MAX_CONNECTIONS", "filesystem", "is_azure", "is_memory", "is_s3", "time_of", "token_of"]
 
 MAX_CONNECTIONS = 128
 """Connections of one process to one store: eight slots of 16 gets."""
@@ -95,6 +95,17 @@ def token_of(info: dict[str, Any]) -> str:
             # One filesystem tells the same time as a number in its listing and as a date elsewhere.
             return str(value.timestamp() if isinstance(value, datetime) else value).strip('"')
     return ""
+
+
+def time_of(info: dict[str, Any]) -> float:
+    """When an object was last changed, of what fsspec tells: seconds since 1970; 0 where it tells nothing."""
+    for name in ("mtime", "updated", "last_modified", "LastModified", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return 0.0
 
 
 def _account(url: str) -> dict[str, Any]:

@@ -73,9 +73,10 @@ def put_file(url: str, path: str, options: StorageOptions = (), limit: Limit = U
 
 
 def put_whole_file(url: str, path: str, options: StorageOptions = (), limit: Limit = USUAL) -> str:
-    """Put a local file as it is now, in one request whatever its size; its etag.
+    """Put a local file as it is now, and of an S3 store in one request whatever its size; its etag.
 
-    A kill in the middle leaves nothing pending, which nobody would have noted. It takes up to 5 GiB, as stores do.
+    A kill in the middle leaves nothing pending there, which nobody would have noted. It takes up to 5 GiB, as stores
+    do. Other stores clear up by themselves, or have no such thing: there it goes as by `put_file`.
 
     Raises
     ------
@@ -83,7 +84,9 @@ def put_whole_file(url: str, path: str, options: StorageOptions = (), limit: Lim
     FileNotFoundError
     """
     file_system = filesystem(url, options)
-    if not is_s3(file_system) or os.stat(path).st_size <= ONE_REQUEST:
+    if not is_s3(file_system):
+        return others.put_file(file_system, url, path, limit)
+    if os.stat(path).st_size <= ONE_REQUEST:
         with open(path, "rb") as file:
             return put_bytes(url, file.read(), options, limit)
 
