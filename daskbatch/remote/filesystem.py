@@ -143,7 +143,7 @@ def _arguments(protocol: str, given: dict[str, Any]) -> dict[str, Any]:
         # One loop decides on retries, ours: two in one another would multiply their tries.
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         # The checksums of newer clients come in a framing that many other stores do not understand. Uploads carry
-        # their MD5 instead, which all check.
+        # their MD5 instead, which all check, or their SHA-256 where the signature has it.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
