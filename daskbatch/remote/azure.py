@@ -103,8 +103,8 @@ def read(file_system: Any, url: str, start: int, end: int, token: str, limit: Li
     return _wait(file_system, attempt, url, "reading", limit)
 
 
-def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str]:
-    """Bytes and etag of an object.
+def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str, float]:
+    """Bytes and etag of an object, and when it was put, in seconds since 1970 by the store's clock.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str]:
     )
     if _is_folder(found):
         raise ObjectMissing(f"{url}: there is no such object, but a folder of that name. Next: check the path.")
-    return int(found["size"]), _plain(found)
+    return int(found["size"]), _plain(found), found["last_modified"].timestamp()
 
 
 def delete(file_system: Any, url: str, limit: Limit) -> None:

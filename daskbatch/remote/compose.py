@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daskbatch.remote.errors import ObjectChanged
-from daskbatch.remote.fetch import PIECE, read_into_memory, read_range
+from daskbatch.remote.fetch import PIECE, read_chunks, read_range
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.multipart import (
     MAX_PART_SIZE,
@@ -276,28 +276,28 @@ async def _send(file_system: Any, upload: Upload, part: Part, limit: Limit) -> S
 
 async def _gathered(file_system: Any, pieces: Sequence[Piece], limit: Limit) -> bytes:
     """Fetch small pieces of one part into memory, in order."""
-    found: dict[int, bytes] = {}
+    found: dict[int, list[bytes]] = {}
 
     async def get(item: tuple[int, Piece]) -> None:
         place, piece = item
-        found[place] = piece.data or await _exactly(file_system, piece, limit)
+        found[place] = [piece.data] if piece.data else await _exactly(file_system, piece, limit)
 
     await each(enumerate(pieces), get, max(1, min(AT_ONCE, len(pieces))))
-    return b"".join(found[place] for place in range(len(pieces)))
+    return b"".join(chunk for place in range(len(pieces)) for chunk in found[place])
 
 
-async def _exactly(file_system: Any, piece: Piece, limit: Limit) -> bytes:
-    data = await read_into_memory(file_system, piece.url, piece.start, piece.end, piece.token, limit)
-    return _checked(piece, data)
+async def _exactly(file_system: Any, piece: Piece, limit: Limit) -> list[bytes]:
+    chunks = await read_chunks(file_system, piece.url, piece.start, piece.end, piece.token, limit)
+    _check(piece, sum(map(len, chunks)))
+    return chunks
 
 
-def _checked(piece: Piece, data: bytes) -> bytes:
-    if len(data) != piece.size:
+def _check(piece: Piece, got: int) -> None:
+    if got != piece.size:
         raise ObjectChanged(
-            f"{shown(piece.url)}: bytes {piece.start} to {piece.end} were to be there, got {len(data)} of them. The"
-            " object has changed. Next: start a new run."
+            f"{shown(piece.url)}: bytes {piece.start} to {piece.end} were to be there, got {got} of them. The object"
+            " has changed. Next: start a new run."
         )
-    return data
 
 
 def _spooled(url: str, pieces: Sequence[Piece], options: StorageOptions, limit: Limit) -> str:
@@ -308,6 +308,8 @@ def _spooled(url: str, pieces: Sequence[Piece], options: StorageOptions, limit: 
             else:
                 for at in range(0, piece.size, PIECE):
                     cut = piece.cut(at, min(at + PIECE, piece.size))
-                    spool.write(_checked(cut, read_range(cut.url, cut.start, cut.end, options, cut.token, limit)))
+                    data = read_range(cut.url, cut.start, cut.end, options, cut.token, limit)
+                    _check(cut, len(data))
+                    spool.write(data)
         spool.flush()
         return put_file(url, spool.name, options, limit)

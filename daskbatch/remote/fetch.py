@@ -19,7 +19,17 @@ from daskbatch.remote.requests import each, once, plain_etag, request, run
 from daskbatch.remote.retrying import USUAL, Limit, retried
 from daskbatch.remote.urls import shown
 
-__all__ = ["AT_ONCE", "PIECE", "Wanted", "fetch", "fetch_many", "fetch_ranges", "read_into_memory", "read_range"]
+__all__ = [
+    "AT_ONCE",
+    "PIECE",
+    "Wanted",
+    "fetch",
+    "fetch_many",
+    "fetch_ranges",
+    "read_chunks",
+    "read_into_memory",
+    "read_range",
+]
 
 AT_ONCE = 16
 """Gets that go on at the same time for one caller."""
@@ -161,13 +171,18 @@ def read_range(
 
 async def read_into_memory(file_system: Any, url: str, start: int, end: int, token: str, limit: Limit) -> bytes:
     """Do the same as `read_range`, on the client's loop; of an S3 store alone."""
-    data = bytearray()
+    return b"".join(await read_chunks(file_system, url, start, end, token, limit))
 
-    def take(chunk: bytes, at: int) -> None:
-        data[at - start : at - start + len(chunk)] = chunk
+
+async def read_chunks(file_system: Any, url: str, start: int, end: int, token: str, limit: Limit) -> list[bytes]:
+    """Do the same as `read_into_memory`, for who puts together more than that."""
+    chunks: list[bytes] = []
+
+    def take(chunk: bytes, _: int) -> None:
+        chunks.append(chunk)  # they come in order, after a broken connection too
 
     await _get(file_system, Wanted(url, "", None, token), (start, end), take, limit)
-    return bytes(data)
+    return chunks
 
 
 def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -293,7 +308,7 @@ def _at_once(do: Callable[[Any], None], items: Sequence[Any], at_once: int) -> N
 
 def _other_whole(file_system: Any, wanted: Wanted, limit: Limit) -> None:
     if not wanted.size:  # of nothing nothing is read that would tell whether it is there
-        size, token = others.look(file_system, wanted.url, limit)
+        size, token, _ = others.look(file_system, wanted.url, limit)
         if wanted.token and token != wanted.token:
             raise _changed(wanted, f"its token was {wanted.token} and is {token}")
         if wanted.size is not None and size != wanted.size:

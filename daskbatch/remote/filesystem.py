@@ -12,7 +12,7 @@ from daskbatch.remote.errors import CredentialsRefused
 from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.urls import protocol_of, shown, split
 
-__all__ = ["MAX_CONNECTIONS", "filesystem", "is_azure", "is_memory", "is_s3", "token_of"]
+__all__ = ["MAX_CONNECTIONS", "filesystem", "is_azure", "is_memory", "is_s3", "time_of", "token_of"]
 
 MAX_CONNECTIONS = 128
 """Connections of one process to one store: eight slots of 16 gets."""
@@ -97,6 +97,17 @@ def token_of(info: dict[str, Any]) -> str:
     return ""
 
 
+def time_of(info: dict[str, Any]) -> float:
+    """When an object was last changed, of what fsspec tells: seconds since 1970; 0 where it tells nothing."""
+    for name in ("mtime", "updated", "last_modified", "LastModified", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return 0.0
+
+
 def _account(url: str) -> dict[str, Any]:
     """What ``abfs://container@account.dfs.core.windows.net/name`` says of the account."""
     host = split(url)[0].partition("@")[2]
@@ -132,7 +143,7 @@ def _arguments(protocol: str, given: dict[str, Any]) -> dict[str, Any]:
         # One loop decides on retries, ours: two in one another would multiply their tries.
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         # The checksums of newer clients come in a framing that many other stores do not understand. Uploads carry
-        # their MD5 instead, which all check.
+        # their MD5 instead, which all check, or their SHA-256 where the signature has it.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }

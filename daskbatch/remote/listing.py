@@ -222,7 +222,7 @@ def _object(file_system: Any, url: str, limit: Limit) -> Listed | None:
     try:
         if is_s3(file_system):
             return _first(file_system, url, limit)
-        return Listed(url, *others.look(file_system, url, limit), False)
+        return Listed(url, *others.look(file_system, url, limit)[:2], False)
     except ObjectMissing:
         return None
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from daskbatch.remote.errors import ObjectChanged, ObjectMissing, StorageError, is_transient
-from daskbatch.remote.requests import once, plain_etag, request
+from daskbatch.remote.requests import md5_for, once, plain_etag, request
 from daskbatch.remote.retrying import USUAL, Limit, retried
 from daskbatch.remote.urls import shown, split
 
@@ -25,7 +23,6 @@ __all__ = [
     "abort_upload",
     "begin_upload",
     "begun",
-    "md5_header",
     "pending_uploads",
 ]
 
@@ -58,7 +55,7 @@ class Upload:
         """Send the bytes of a part. Sending a part twice is harmless."""
         answer = await request(
             file_system, "upload_part", self.url, f"sending part {number}", limit,
-            UploadId=self.upload_id, PartNumber=number, Body=bytes(data), ContentMD5=md5_header(data),
+            UploadId=self.upload_id, PartNumber=number, Body=bytes(data), ContentMD5=await md5_for(file_system, data),
         )  # fmt: skip
         return Sent(number, plain_etag(answer))
 
@@ -189,8 +186,3 @@ async def pending_uploads(file_system: Any, url: str, limit: Limit = USUAL) -> l
         if not answer.get("IsTruncated"):
             return found
         where = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
-
-
-def md5_header(data: bytes | memoryview) -> str:
-    """What the server checks the bytes with."""
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

@@ -42,7 +42,7 @@ def object_state(url: str, options: StorageOptions = (), limit: Limit = USUAL) -
     file_system = filesystem(url, options)
     try:
         if not is_s3(file_system):
-            return ObjectState(*others.look(file_system, url, limit), 0.0)
+            return ObjectState(*others.look(file_system, url, limit))
         head = run(file_system, request(file_system, "head_object", url, "asking for it", limit))
     except ObjectMissing:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from daskbatch.remote import azure
 from daskbatch.remote.errors import ObjectChanged, ObjectMissing
-from daskbatch.remote.filesystem import is_azure, is_memory, token_of
+from daskbatch.remote.filesystem import is_azure, is_memory, time_of, token_of
 from daskbatch.remote.retrying import Limit, retried_sync
 from daskbatch.remote.urls import shown
 
@@ -101,8 +101,8 @@ def read(file_system: Any, url: str, start: int, end: int, token: str, limit: Li
     return data
 
 
-def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str]:
-    """Bytes and token of an object.
+def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str, float]:
+    """Bytes and token of an object, and when it was put, in seconds since 1970 by the store's clock; 0: not told.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def look(file_system: Any, url: str, limit: Limit) -> tuple[int, str]:
     info = retried_sync(lambda: file_system.info(url), url, "asking for it", limit)
     if info["type"] == "directory":
         raise ObjectMissing(f"{shown(url)}: there is no such object, but a folder. Next: check the path.")
-    return int(info["size"] or 0), token_of(info)
+    return int(info["size"] or 0), token_of(info), time_of(info)
 
 
 def delete(file_system: Any, url: str, limit: Limit) -> None:

@@ -12,9 +12,9 @@ from daskbatch.remote import others
 from daskbatch.remote.errors import Kind, code_of, kind_of
 from daskbatch.remote.fetch import read_range
 from daskbatch.remote.filesystem import filesystem, is_s3
-from daskbatch.remote.multipart import MAX_PARTS, Sent, begun, md5_header
+from daskbatch.remote.multipart import MAX_PARTS, Sent, begun
 from daskbatch.remote.options import StorageOptions
-from daskbatch.remote.requests import each, once, plain_etag, request, run
+from daskbatch.remote.requests import each, md5_for, md5_header, once, plain_etag, request, run
 from daskbatch.remote.retrying import USUAL, Limit, retried
 
 __all__ = ["ONE_REQUEST", "Created", "create", "delete", "put_bytes", "put_file", "put_whole_file"]
@@ -51,7 +51,8 @@ def put_bytes(url: str, data: bytes | memoryview, options: StorageOptions = (), 
 
 
 async def _put(file_system: Any, url: str, data: bytes, limit: Limit) -> Any:
-    return await request(file_system, "put_object", url, "putting", limit, Body=data, ContentMD5=md5_header(data))
+    md5 = await md5_for(file_system, data)
+    return await request(file_system, "put_object", url, "putting", limit, Body=data, ContentMD5=md5)
 
 
 def put_file(url: str, path: str, options: StorageOptions = (), limit: Limit = USUAL) -> str:
@@ -73,9 +74,10 @@ def put_file(url: str, path: str, options: StorageOptions = (), limit: Limit = U
 
 
 def put_whole_file(url: str, path: str, options: StorageOptions = (), limit: Limit = USUAL) -> str:
-    """Put a local file as it is now, in one request whatever its size; its etag.
+    """Put a local file as it is now, and of an S3 store in one request whatever its size; its etag.
 
-    A kill in the middle leaves nothing pending, which nobody would have noted. It takes up to 5 GiB, as stores do.
+    A kill in the middle leaves nothing pending there, which nobody would have noted. It takes up to 5 GiB, as stores
+    do. Other stores clear up by themselves, or have no such thing: there it goes as by `put_file`.
 
     Raises
     ------
@@ -83,7 +85,9 @@ def put_whole_file(url: str, path: str, options: StorageOptions = (), limit: Lim
     FileNotFoundError
     """
     file_system = filesystem(url, options)
-    if not is_s3(file_system) or os.stat(path).st_size <= ONE_REQUEST:
+    if not is_s3(file_system):
+        return others.put_file(file_system, url, path, limit)
+    if os.stat(path).st_size <= ONE_REQUEST:
         with open(path, "rb") as file:
             return put_bytes(url, file.read(), options, limit)
 

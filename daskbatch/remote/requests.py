@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import io
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 from daskbatch.remote.retrying import USUAL, Limit, retried
 from daskbatch.remote.urls import split
 
-__all__ = ["Calls", "each", "once", "plain_etag", "request", "result_of", "run"]
+__all__ = ["Calls", "each", "md5_for", "md5_header", "once", "plain_etag", "request", "result_of", "run"]
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -81,7 +84,39 @@ async def once(file_system: Any, method: str, url: str, **arguments: Any) -> Any
     client = await file_system.set_session()
     bucket, key = split(url)
     named = {"Bucket": bucket, **({"Key": key} if key else {}), **file_system.req_kw, **arguments}
+    if isinstance(named.get("Body"), bytes):
+        named["Body"] = _Body(named["Body"])
     return await getattr(client, method)(**{name: value for name, value in named.items() if value is not None})
+
+
+class _Body(io.BytesIO):
+    """Bytes to be sent: the same ones, where the HTTP client would copy all of them to learn how many they are."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = data
+
+    def getbuffer(self) -> memoryview:
+        """All of them, to be read."""
+        return memoryview(self._data)
+
+
+async def md5_for(file_system: Any, data: bytes | memoryview) -> str | None:
+    """What the server is to check the bytes with; None where the request's signature does so by their SHA-256.
+
+    The client signs the bytes of what goes without TLS, unless the user's profile forbids it or nothing is signed.
+    """
+    client = await file_system.set_session()
+    config = client.meta.config
+    signed = not file_system.anon and (config.s3 or {}).get("payload_signing_enabled") in (None, True)
+    if signed and client.meta.endpoint_url.startswith("http://"):
+        return None
+    return await asyncio.to_thread(md5_header, data)
+
+
+def md5_header(data: bytes | memoryview) -> str:
+    """The MD5 of bytes as it goes into a request."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def plain_etag(answer: Any) -> str:

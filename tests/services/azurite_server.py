@@ -76,6 +76,10 @@ class Container:
     def has(self, key: str) -> bool:
         return key in self.keys()
 
+    def pending(self) -> list[str]:
+        """Names of which there are blocks, but no object yet."""
+        return sorted({blob.name for blob in self.client.list_blobs(include=["uncommittedblobs"])} - {*self.keys()})
+
     def etag(self, key: str) -> str:
         etag: str = self.client.get_blob_client(key).get_blob_properties().etag
         return etag.strip('"')

@@ -57,6 +57,9 @@ crash dir = {folder}/crash
 rgw frontends = beast endpoint=127.0.0.1:{port}
 rgw data = {folder}/rgw
 rgw bucket default quota max objects = -1
+rgw gc obj min wait = 2
+rgw gc processor period = 2
+rgw gc processor max time = 2
 """
 
 

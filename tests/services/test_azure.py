@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,7 @@ from daskbatch.remote.errors import (
 from daskbatch.remote.fetch import Wanted, fetch, fetch_many, fetch_ranges, read_range
 from daskbatch.remote.filesystem import filesystem
 from daskbatch.remote.listing import keys_below, list_objects, look
+from daskbatch.remote.objects import object_state
 from daskbatch.remote.options import checked
 from daskbatch.remote.put import Created, create, delete, put_bytes, put_file
 from daskbatch.remote.retrying import Limit
@@ -92,6 +94,9 @@ def test_what_is_put_is_there_under_its_own_name(azure: Container, tmp_path: Pat
     token = put_bytes(url, b"0123456789")
     assert (azure.keys(), azure.get(name), azure.etag(name)) == ([name], b"0123456789", token)
     assert look(url) == (url, 10, token, False)
+    state = object_state(url)
+    assert state is not None
+    assert (state[:2], abs(state.changed - time.time()) < 60) == ((10, token), True)
     assert put_bytes(url, b"other") != token
     assert azure.get(name) == b"other"
     delete(url)

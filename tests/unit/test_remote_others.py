@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from daskbatch.remote.errors import ObjectChanged, ObjectMissing, StorageError
 from daskbatch.remote.fetch import Wanted, fetch, fetch_many, fetch_ranges, read_range
 from daskbatch.remote.filesystem import filesystem
 from daskbatch.remote.listing import keys_below, list_objects, look
+from daskbatch.remote.objects import object_state
 from daskbatch.remote.put import Created, create, delete, put_bytes, put_file
 from daskbatch.remote.retrying import Limit
 
@@ -49,6 +51,9 @@ def test_what_is_put_is_there(at: Place, tmp_path: Path) -> None:
     token = put_bytes(at("a/b c"), b"0123456789")
     assert token
     assert look(at("a/b c")) == (at("a/b c"), 10, token, False)
+    state = object_state(at("a/b c"))
+    assert state is not None
+    assert (state[:2], abs(state.changed - time.time()) < 60) == ((10, token), True)
     assert read_range(at("a/b c"), 2, 5, token=token) == b"234"
     assert read_range(at("a/b c"), 8, 50) == b"89"
     assert read_range(at("a/b c"), 50, 60) == b""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daskbatch.remote import compose
 from daskbatch.remote.compose import Piece, data_piece, parts_of
 from daskbatch.remote.multipart import MAX_PARTS
+from daskbatch.remote.requests import md5_for
 
 SIZES = st.lists(st.one_of(st.integers(0, 12), st.integers(0, 300)), max_size=40)
 
@@ -43,3 +49,24 @@ def test_the_rest_of_a_large_piece_is_copied() -> None:
     parts = parts_of([Piece("s3://b/small", 0, 7), Piece("s3://b/large", 0, 100 * 2**20)])
     assert [part.copied for part in parts] == [False, True]
     assert sum(piece.size for piece in parts[0].pieces) == compose.MIN_PART_SIZE
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "anon", "config", "told"),
+    [
+        ("http://127.0.0.1:1", False, None, False),
+        ("http://127.0.0.1:1", False, {"payload_signing_enabled": True}, False),
+        ("http://127.0.0.1:1", False, {"payload_signing_enabled": False}, True),
+        ("http://127.0.0.1:1", True, None, True),
+        ("https://127.0.0.1:1", False, None, True),
+    ],
+)
+def test_what_no_signature_covers_has_its_md5(endpoint: str, anon: bool, config: Any, told: bool) -> None:
+    meta = SimpleNamespace(endpoint_url=endpoint, config=SimpleNamespace(s3=config))
+
+    async def set_session() -> Any:
+        return SimpleNamespace(meta=meta)
+
+    file_system = SimpleNamespace(anon=anon, set_session=set_session)
+    expected = "kAFQmDzST7DWlj99KOF/cg==" if told else None
+    assert asyncio.run(md5_for(file_system, b"abc")) == expected
