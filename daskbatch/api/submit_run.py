@@ -31,6 +31,7 @@ from daskbatch.options import check_output, make_spec
 from daskbatch.options.names import RunOptions
 from daskbatch.options.output import check_unused
 from daskbatch.options.restore import options_from, stored_options
+from daskbatch.options.scheduler import refuse_open_scheduler
 from daskbatch.queues.coordinator import coordinator_job
 from daskbatch.queues.job import cancel_command
 from daskbatch.spec import RunSpec
@@ -97,6 +98,7 @@ def submit(
             )
     elif "://" not in spec.output and not Path(spec.output, STATE_FOLDER).exists():
         check_unused(spec.output, spec.append_row_file_name, lambda name: Path(spec.output, name).exists())
+    refuse_open_scheduler(spec)
     check_output(spec)
     run_id = earlier.run_id if earlier else f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
     command = cancel_command(spec.compute) if spec.compute.is_queue else ""
@@ -118,6 +120,7 @@ def _with_job(made: Submission, job: str) -> Submission:
 def _begin(spec: RunSpec) -> str:
     log = _log(spec.output)
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch(mode=0o600)  # with a dashboard its secret link is in there
     variables = {VARIABLES_VARIABLE: json.dumps(dict(spec.environment_variables))} if spec.environment_variables else {}
     if spec.compute.is_queue:
         job = coordinator_job(spec.compute, spec.output, str(log))

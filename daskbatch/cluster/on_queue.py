@@ -18,7 +18,7 @@ from daskbatch.cluster.dashboard import guard_scheduler
 from daskbatch.cluster.jobs import Jobs
 from daskbatch.cluster.local import STARTING
 from daskbatch.cluster.private_folder import JOBS, private_folder
-from daskbatch.cluster.quiet import quiet
+from daskbatch.cluster.quiet import quiet, quiet_scheduler
 from daskbatch.errors import UsageError
 from daskbatch.queues.job import cancel_command, job_of
 from daskbatch.queues.states import states_of
@@ -59,7 +59,7 @@ def on_queue(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         The queue refuses the first job, or is not there.
     """
     security = Security.temporary()
-    with quiet(), ExitStack() as stack:
+    with quiet(), quiet_scheduler(), ExitStack() as stack:
         shared = compute.keywords.get("shared_temp_directory")
         folder = stack.enter_context(private_folder(spec.output, shared, cancel_command(compute)))
         paths = write_credentials(security, str(folder))
@@ -109,7 +109,7 @@ def _scheduler_options(compute: Compute, security: Security) -> dict[str, Any]:
     own = dict(compute.keywords.get("scheduler_options") or {})
     if "host" not in own and "interface" not in own:
         own["interface"] = compute.keywords.get("interface") or _configured(compute, "interface")
-    return {"protocol": "tls://", "dashboard_address": "127.0.0.1:0", "security": security, **own}
+    return {**own, "protocol": "tls://", "dashboard_address": "127.0.0.1:0", "security": security}
 
 
 def _configured(compute: Compute, name: str) -> Any:

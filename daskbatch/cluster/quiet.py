@@ -7,25 +7,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet"]
+__all__ = ["quiet", "quiet_scheduler"]
 
 
 class _Quiet:
-    """Holds Dask's logger at errors while any cluster of ours is there, whichever of them ends first.
+    """Holds a logger at a level while any cluster of ours is there, whichever of them ends first."""
 
-    Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, level: int) -> None:
+        self._logger, self._level = logging.getLogger(name), level
         self._lock, self._inside, self._before = threading.Lock(), 0, logging.NOTSET
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        logger = logging.getLogger("distributed")
         with self._lock:
             if self._inside == 0:
-                self._before = logger.level
-                logger.setLevel(logging.ERROR)
+                self._before = self._logger.level
+                self._logger.setLevel(self._level)
             self._inside += 1
         try:
             yield
@@ -33,7 +30,10 @@ class _Quiet:
             with self._lock:
                 self._inside -= 1
                 if self._inside == 0:
-                    logger.setLevel(self._before)
+                    self._logger.setLevel(self._before)
 
 
-quiet = _Quiet()
+quiet = _Quiet("distributed", logging.ERROR)
+"""Closing the comms of runners' threads is Dask's work; its warnings about that are not for our users."""
+quiet_scheduler = _Quiet("distributed.scheduler", logging.CRITICAL)
+"""Of a queue's jobs: that workers come and go is no error, and is told in our own words."""

@@ -25,20 +25,27 @@ _LEFT_OUT = ("cores", "memory", "job_cpu", "job_mem", "job_extra_directives", "r
 """Keywords of the workers' jobs: a coordinator needs no GPUs, and one core."""
 
 _SCRIPT = """\
-{command} &
-child=$!
 near=
 trap 'near=1; kill -TERM "$child" 2>/dev/null' USR1
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT
-wait "$child"; code=$?
-while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
+trap 'near=; kill -TERM "$child" 2>/dev/null' TERM INT
+lives=0
+while [ "$((lives += 1))" -le {lives} ]; do
+    {command} &
+    child=$!
+    wait "$child"; code=$?
+    while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
+    # Killed, and not this job with it: it goes on where it was.
+    [ "$code" -eq 137 ] || break
+done
 {again}exit "$code"
 """
 
+_LIVES = 20
+
 _AGAIN = """\
-# Killed, or at the end of its walltime: it goes on where it was.
-if [ -n "$near" ] || [ "$code" -eq 137 ]; then
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt 50 ]; then scontrol requeue "$SLURM_JOB_ID" && sleep 60; fi
+if [ -n "$near" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 1000 ]; then
+    # The walltime ends: back into the queue.
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi
 """
 
@@ -71,8 +78,8 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
             "--requeue",
             "--open-mode=append",
             f"--signal=B:USR1@{warning:.0f}",
-            f"--output={log}",
-            f"--error={log}",
+            f'--output="{log}"',
+            f'--error="{log}"',
         ]
     job = job_of(
         replace(compute, keywords=keywords),
@@ -86,5 +93,5 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
     command = shlex.join([sys.executable, "-m", "daskbatch", "resume", output])
     if not slurm:
         command += f" >> {shlex.quote(log)} 2>&1"
-    job._command_template = _SCRIPT.format(command=command, again=_AGAIN if slurm else "")
+    job._command_template = _SCRIPT.format(command=command, lives=_LIVES, again=_AGAIN if slurm else "")
     return job

@@ -32,6 +32,9 @@ QUEUES = {
 OURS = ("coordinator", "scheduler_options", "shared_temp_directory")
 """Keywords of a target that are not the job's own."""
 
+NO_HTTP = "daskbatch.cluster.no_http"
+"""Preload of workers."""
+
 _DEATH_TIMEOUT = 60  # seconds that a worker looks for a scheduler
 
 
@@ -115,6 +118,9 @@ def job_of(
         extra += [f"--tls-{option.replace('_', '-')}", shlex.quote(path)]
     if tls:
         extra += ["--protocol", "tls"]
+    # First of the preloads, so that no page is ever answered; the option replaces what the configuration says.
+    preload = [NO_HTTP, *_configured_preloads()]
+    extra = [part for name_ in preload for part in ("--preload", name_)] + extra
     extra += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     if threads is not None:
         extra += ["--nthreads", str(threads)]  # the last one counts
@@ -164,6 +170,13 @@ def _list(compute: Compute, given: dict[str, Any], name: str, old_name: str) -> 
     own = [given.pop(name, None), given.pop(old_name, None)]
     configured = [_configured(compute, given, key.replace("_", "-")) for key in (name, old_name)]
     return list(next((found for found in (*own, *configured) if found), []))
+
+
+def _configured_preloads() -> list[str]:
+    import dask
+
+    names = dask.config.get("distributed.worker.preload", [])
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _configured(compute: Compute, given: Mapping[str, Any], name: str) -> Any:
