@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import UsageError
@@ -47,7 +49,8 @@ def job_class(compute: Compute) -> type[Job]:
         dask-jobqueue is not installed.
     """
     try:
-        from dask_jobqueue import htcondor, lsf, moab, oar, pbs, sge, slurm
+        with _signals_as_they_are():
+            from dask_jobqueue import htcondor, lsf, moab, oar, pbs, sge, slurm
     except ImportError:
         raise UsageError(
             f"compute={compute.name!r} is of type {compute.type}, which needs dask-jobqueue. Next: pip install"
@@ -56,6 +59,17 @@ def job_class(compute: Compute) -> type[Job]:
     modules = {"htcondor": htcondor, "lsf": lsf, "moab": moab, "oar": oar, "pbs": pbs, "sge": sge, "slurm": slurm}
     found: type[Job] = getattr(modules[compute.type], QUEUES[compute.type])
     return found
+
+
+@contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """dask-jobqueue 0.9 sets a handler of SIGINT when it is imported: Ctrl-C is ours, and threads may set none."""
+    set_handler = signal.signal
+    signal.signal = lambda number, _handler: signal.getsignal(number)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = set_handler
 
 
 def cancel_command(compute: Compute) -> str:

@@ -304,3 +304,19 @@ def test_jobs_of_another_pool_are_cancelled_there() -> None:
     assert cancel_command(target("htcondor", cancel_command_extra=["-pool", "a b"])) == "condor_rm -pool 'a b'"
     with dask.config.set({"jobqueue.htcondor.cancel-command-extra": ["-pool", "c"]}):
         assert cancel_command(target("htcondor")) == "condor_rm -pool c"
+
+
+def test_ctrl_c_stays_as_it_is() -> None:
+    # Given a program that has asked for a job in a thread, and one that has in its main thread
+    program = (
+        "import signal, sys, threading\n"
+        "from daskbatch.queues.job import job_class\n"
+        "from daskbatch.spec import Compute\n"
+        "before = signal.getsignal(signal.SIGINT), signal.signal\n"
+        "thread = threading.Thread(target=job_class, args=(Compute('slurm'),))\n"
+        "thread.start(); thread.join()\n"
+        "assert 'dask_jobqueue.slurm' in sys.modules\n"
+        "job_class(Compute('pbs'))\n"
+        "assert (signal.getsignal(signal.SIGINT), signal.signal) == before\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
