@@ -82,6 +82,7 @@ class Slot:
         self._stopping = False
         self._cut = False
         self._terminated = 0
+        self._ready_since = 0.0
 
     def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
         """Run a row.
@@ -197,6 +198,7 @@ class Slot:
         for frame in runner.frames():
             if frame.kind == wire.READY:
                 seconds = frame.json()["init_seconds"]
+                self._ready_since = self._ready_since or time.monotonic()
                 self._tell({"started": runner.pid, "node": self.node, "process": self.process, "seconds": seconds})
                 return runner
             report.init_error = frame.json()
@@ -280,7 +282,7 @@ class Slot:
         if verdict["phase"] not in ("read", "run"):
             return
         key = (verdict["file"], verdict["index"])
-        if not walltime.had_all(seconds):
+        if not walltime.had_all(seconds, time.monotonic() - self._ready_since):
             report.cut = (*key, seconds)
             return
         text = (

@@ -20,7 +20,7 @@ _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID", "LSB_JOBID", "OAR_JOB_ID", "_CON
 _RESERVE = 0.02  # of the walltime
 _LEAST_RESERVE, _MOST_RESERVE = 3.0, 30.0  # seconds
 _LONGER = 1.5  # a mini-batch may take that much longer than the longest before
-_WHOLE = 0.8  # of a job's time: a mini-batch that had so much of it would not fit into another job either
+_WHOLE = 0.8  # of a slot's time: a mini-batch that had so much of it would not fit into another job either
 
 
 def walltime_of(environment: Mapping[str, str], lifetime: float | None = None) -> Walltime | None:
@@ -102,6 +102,14 @@ class Walltime:
         """A mini-batch took so long."""
         self.longest = max(self.longest, seconds)
 
-    def had_all(self, seconds: float) -> bool:
-        """Whether a mini-batch that was cut after so long could not have ended in another such job either."""
-        return seconds > _WHOLE * self.whole
+    @staticmethod
+    def had_all(seconds: float, ready: float) -> bool:
+        """Whether a mini-batch that was cut after so long could not have ended in another such job either.
+
+        Parameters
+        ----------
+        seconds : float
+        ready : float
+            Seconds since the slot was ready for its first one.
+        """
+        return seconds > _WHOLE * ready

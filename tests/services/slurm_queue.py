@@ -14,7 +14,19 @@ import psutil
 
 __all__ = ["ENDED", "MARK", "Job", "SlurmServer"]
 
-ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
+ENDED = (
+    *(
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "TIMEOUT",
+    ),
+)
 """States that a job does not leave."""
 MARK = "DASKBATCH_TEST_SLURM"
 """Variable of the daemons, and of what keeps a job for them, that tells whose they are."""

@@ -68,10 +68,10 @@ class Work:
     def command(self, command: str, target: dict[str, Any], *options: str) -> list[str]:
         file = self.folder / "slurm.json"
         file.write_text(json.dumps(target))
-        return [
-            sys.executable, "-m", "daskbatch", command, str(self.script), str(self.inputs), "--output",
-            str(self.output), "--compute", str(file), "--mini-batch-size", "1", "--task-seconds", "0.5", *options, "--", *self.arguments,
-        ]  # fmt: skip
+        where = ["--output", str(self.output), "--compute", str(file)]
+        size = ["--mini-batch-size", "1", "--task-seconds", "0.5"]
+        own = [str(self.script), str(self.inputs), *where, *size, *options, "--", *self.arguments]
+        return [sys.executable, "-m", "daskbatch", command, *own]
 
     def lines(self, word: str) -> list[list[str]]:
         try:
@@ -127,23 +127,27 @@ def test_jobs_that_are_ended_again_and_again(slurm: SlurmServer, tmp_path: Path,
         target["queue"] = "preemptible"
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(work.run, compute=target)
+        killed = 0
         for round_ in range(1, 5):
             # When a job that does something is ended, after each sixth mini-batch
             wait_for(lambda done=round_ * 6: work.ended() >= done or run.done(), "mini-batches")
             begun, ended = work.lines("begin"), {tuple(line[:2]) for line in work.lines("end")}
             busy = [int(line[1]) for line in begun if tuple(line[:2]) not in ended]
-            end_one(slurm, how, busy)
+            killed += end_one(slurm, how, busy)
         finished = run.result()
     # Then the result is that of the serial run, and no mini-batch has spent a try
     assert work.result() == work.oracle()
     assert finished.summary["tries"] == 40
-    assert finished.summary["jobs"]["replaced"] >= 3
+    assert killed >= 2
+    assert finished.summary["jobs"]["replaced"] >= killed - 1  # the last one may be of no use any more
     nothing_left(slurm, work)
 
 
-def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> None:
+def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> bool:
+    """End a job that is at work, if one is; or all, by one that is more urgent."""
+    busy = [number for number in busy if slurm.job(number).state == "RUNNING"]
     if not busy:
-        return
+        return False
     if how == "scancel":
         slurm.cancel(busy[-1])
     elif how == "preempted":
@@ -151,6 +155,7 @@ def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> None:
         slurm.wait_for(urgent)
     else:
         slurm.kill(busy[-1])
+    return True
 
 
 def test_no_run_is_cut_by_a_walltime(slurm: SlurmServer, tmp_path: Path) -> None:
