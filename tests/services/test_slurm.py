@@ -7,6 +7,7 @@ import json
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 from lives import kill, wait_for
+from other_user import Unavailable, attack, listening, readable
 from slurm_queue import SlurmServer
 
 import daskbatch
@@ -225,6 +227,30 @@ def test_credentials_are_private_and_stand_in_no_script(slurm: SlurmServer, tmp_
             assert not any("PRIVATE KEY" in value for value in process.environ().values())
         run.result()
     nothing_left(slurm, work)
+
+
+def test_another_user_of_the_host(slurm: SlurmServer, missing: Callable[[str], NoReturn]) -> None:
+    # Given a run in a folder that anybody may enter, with a dashboard
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        work = Work(Path(folder), 200, 0.3)
+        with subprocess.Popen(work.command("run", TARGET, "--node-count", "2", "--dashboard", "--quiet")) as client:
+            try:
+                wait_for(lambda: work.ended() > 3, "mini-batches", client)
+                addresses = listening([client.pid, *(process.pid for process in slurm.processes_of())])
+                assert len(addresses) >= 4  # scheduler, dashboard, and two workers
+                # When another user tries all that listens, and all files of the cluster
+                answers = attack(addresses, paths=("/status", "/json/identity.json"))
+                found = readable([*(work.output / ".daskbatch").iterdir()])
+            except Unavailable as error:
+                missing(str(error))
+            finally:
+                client.terminate()
+        # Then nothing is executed, and nothing is read
+        assert [answer for answer in answers if answer.open and answer.way != "connect"] == []
+        assert {answer.way.split()[0] for answer in answers} >= {"connect", "http", "tcp", "tls"}
+        assert found == []
+        slurm.wait_until_empty()
 
 
 def test_gpus_are_those_of_the_job(slurm: SlurmServer, tmp_path: Path) -> None:
