@@ -147,7 +147,8 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
         folder = file.split("/")[1]
-        return folder if folder in TOGETHER else file
+        alone = "slurm" in file  # of the services, one that shares no server with the others
+        return folder if folder in TOGETHER and not alone else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 LEGEND = (
     "**yes**: as in Azure, with data in folders and on S3 or Azure Blob Storage. **local**: on this machine or a Dask"
-    " cluster that is there; Slurm comes with a later release."
+    " cluster that is there; batch queues: `docs/hpc.md`."
 )
 _STATES = ("yes", "local")
 

@@ -161,8 +161,8 @@ def test_a_run_is_interrupted_while_a_worker_stands_still(
     for module, name in (
         (presence, "_CALL_PATIENCE"),
         (presence, "_END_TIMEOUT"),
-        (dispatch, "_GRACE_AFTER_SIGNAL"),
-        (dispatch, "_PATIENCE_AFTER_KILL"),
+        (dispatch, "GRACE_AFTER_SIGNAL"),
+        (dispatch, "PATIENCE_AFTER_KILL"),
     ):
         monkeypatch.setattr(module, name, 1.0)
     _, client = connect(2)
