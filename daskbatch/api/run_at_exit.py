@@ -13,6 +13,8 @@ from daskbatch.report.console import in_notebook
 
 __all__ = ["wait_at_exit"]
 
+_LOOK_EVERY = 0.5  # seconds
+
 
 def wait_at_exit(over: threading.Event, folder: PipelineFolder) -> None:
     """Have the program's end wait for a run; Ctrl-C cancels it then. A notebook's kernel cancels it at once.
@@ -35,7 +37,10 @@ def _wait(over: threading.Event, folder: PipelineFolder, program: int) -> None:
     try:
         if not in_notebook():
             print(f"The run {name} goes on in this program, which ends with it. Ctrl-C cancels the run.", flush=True)
-            over.wait()  # not the thread's join, which takes an interrupted thread for one that has ended
+            # Not the thread's join, which takes an interrupted thread for one that has ended; and not in one wait, as a
+            # Ctrl-C that comes right before it begins would not be noticed until its end.
+            while not over.wait(_LOOK_EVERY):
+                pass
     except KeyboardInterrupt:
         print(f"Canceling the run {name}.", flush=True)
     if not over.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,10 @@ MAX_CONNECTIONS = 128
 """Connections of one process to one store: eight slots of 16 gets."""
 
 _PACKAGES = {"s3": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
+_CREDENTIALS_IN = ("AWS_", "AZURE_", "GOOGLE_")
+"""How the names of the environment's variables begin that clients read."""
+_FOUND: dict[str, int] = {}
+"""The hash of those variables that a protocol's clients were made with."""
 _AZURE = ("abfs", "abfss", "az")
 _CONNECT_TIMEOUT = 10.0
 """Seconds."""
@@ -45,6 +50,7 @@ def filesystem(url: str, options: StorageOptions = ()) -> Any:
     if protocol in _AZURE:
         protocol, given = "abfs", {**_account(url), **given}
     try:
+        _forget_other_credentials(protocol)
         made = fsspec.filesystem(protocol, **_arguments(protocol, dict(given)))
     except ImportError as error:
         package = _PACKAGES.get(protocol, f"the package for {protocol}://")
@@ -106,6 +112,18 @@ def time_of(info: dict[str, Any]) -> float:
         if isinstance(value, (int, float)):
             return float(value)
     return 0.0
+
+
+def _forget_other_credentials(protocol: str) -> None:
+    """Drop the clients made before the environment changed: a notebook that sets new credentials means them."""
+    if protocol not in _PACKAGES:
+        return
+    import fsspec
+
+    found = hash(frozenset(item for item in os.environ.items() if item[0].startswith(_CREDENTIALS_IN)))
+    if _FOUND.setdefault(protocol, found) != found:
+        _FOUND[protocol] = found
+        fsspec.get_filesystem_class(protocol).clear_instance_cache()
 
 
 def _account(url: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ __all__ = ["Calls", "each", "md5_for", "md5_header", "once", "plain_etag", "requ
 A = TypeVar("A")
 T = TypeVar("T")
 
+_LOOK_EVERY = 0.2  # seconds
 _WIND_UP = 60.0
 """Seconds that work which was interrupted gets to clear up after itself."""
 
@@ -128,6 +129,9 @@ def result_of(future: Future[T]) -> T:
     """Wait for work on the client's loop; `Calls.end` cancels it."""
     calls = _CALLS.get()
     with contextlib.nullcontext() if calls is None else calls.waiting(future):
+        # Not in one wait: a Ctrl-C that comes right before it begins would not be noticed until its end.
+        while not wait([future], _LOOK_EVERY).done:
+            pass
         return future.result()
 
 

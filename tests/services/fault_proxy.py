@@ -51,9 +51,9 @@ class Fault:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
-    """A request that came in."""
+    """A request that came in. It is noted before its answer begins: a client that has the answer finds it counted."""
 
     method: str
     target: str
@@ -62,7 +62,7 @@ class Seen:
     """Kind of the fault that it met; empty: none."""
     received: int
     """Bytes of its body."""
-    sent: int
+    sent: int = 0
     """Bytes of the reply's body."""
 
 
@@ -98,27 +98,24 @@ class _Handler:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else the client waits, and sends no body
         body = await request.content.read()  # request.read() refuses more than 1 MiB
-        sent = 0
-        try:
-            if self.proxy.latency:
-                await asyncio.sleep(self.proxy.latency)
-            if kind in BODIES:
-                status, code, message = BODIES[kind]
-                text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-                return web.Response(status=status, text=text, content_type="application/xml")
-            if kind == "reset_before":
+        self.proxy.seen.append(seen := Seen(request.method, target, kind, len(body)))
+        if self.proxy.latency:
+            await asyncio.sleep(self.proxy.latency)
+        if kind in BODIES:
+            status, code, message = BODIES[kind]
+            text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+            return web.Response(status=status, text=text, content_type="application/xml")
+        if kind == "reset_before":
+            return self._reset(request)
+        if kind == "cut_request":
+            await self._half(request, body)
+            return self._reset(request)
+        async with self._forward(request, body) as reply:
+            data = await reply.read()
+            if kind == "reset_after":
                 return self._reset(request)
-            if kind == "cut_request":
-                await self._half(request, body)
-                return self._reset(request)
-            async with self._forward(request, body) as reply:
-                data = await reply.read()
-                if kind == "reset_after":
-                    return self._reset(request)
-                sent = len(data)
-                return await self._answer(request, reply, data, cut=kind == "cut")
-        finally:
-            self.proxy.seen.append(Seen(request.method, target, kind, len(body), sent))
+            seen.sent = len(data)
+            return await self._answer(request, reply, data, cut=kind == "cut")
 
     def _forward(self, request: web.BaseRequest, body: bytes) -> aiohttp.client._RequestContextManager:
         assert self.session is not None

@@ -127,14 +127,14 @@ def test_what_is_wrong_is_said(s3: Bucket, options: StorageOptions, monkeypatch:
 def test_wrong_credentials_are_said(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(CredentialsRefused, match="SignatureDoesNotMatch"):
-        list(list_objects((s3.url + "/x",), checked({**s3.options, "region": "us-west-1"})))
+        list(list_objects((s3.url + "/x",), checked(s3.options)))
 
 
 def test_missing_credentials_are_said(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(CredentialsRefused, match="no credentials found"):
-        list(list_objects((s3.url + "/x",), checked({**s3.options, "region": "us-west-2"})))
+        list(list_objects((s3.url + "/x",), checked(s3.options)))
 
 
 def test_expired_credentials_are_said(s3: Bucket, proxied: FaultProxy) -> None:

@@ -18,7 +18,7 @@ from daskbatch.remote import fetch as fetching
 from daskbatch.remote import put as putting
 from daskbatch.remote import retrying
 from daskbatch.remote.compose import Piece, abort, begin, compose, data_piece, finish, parts_of, pending, send_part
-from daskbatch.remote.errors import ObjectChanged, ObjectMissing, StorageUnavailable
+from daskbatch.remote.errors import CredentialsRefused, ObjectChanged, ObjectMissing, StorageUnavailable
 from daskbatch.remote.fetch import Wanted, fetch, fetch_many, fetch_ranges, read_range
 from daskbatch.remote.options import StorageOptions, checked
 from daskbatch.remote.put import Created, create, delete, put_bytes, put_file
@@ -64,6 +64,19 @@ def test_an_object_is_fetched_whole(s3: Bucket, options: StorageOptions, tmp_pat
     assert path.read_bytes() == data
     fetch(Wanted(url, str(path)), options)
     assert (path.read_bytes(), os.listdir(tmp_path)) == (data, ["x"])
+
+
+@pytest.mark.parametrize("s3", ["ceph"], indirect=True)
+def test_new_credentials_of_the_environment_are_used(
+    s3: Bucket, options: StorageOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Wanted(s3.put("k", b"x"), str(tmp_path / "x"), 1)
+    with monkeypatch.context() as wrong:
+        wrong.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        with pytest.raises(CredentialsRefused, match="SignatureDoesNotMatch"):
+            fetch(wanted, options)
+    fetch(wanted, options)
+    assert (tmp_path / "x").read_bytes() == b"x"
 
 
 @both

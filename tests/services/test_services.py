@@ -10,7 +10,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from fault_proxy import Fault, FaultProxy
-from lives import wait_for
 from s3_server import BOTH, Bucket
 
 pytest_plugins = ["s3_services"]
@@ -37,7 +36,6 @@ def test_the_proxy_passes_and_counts(s3: Bucket, proxied: FaultProxy) -> None:
     client.put_object(Bucket=s3.name, Key="odd key+ä?x", Body=b"12345")
     assert client.get_object(Bucket=s3.name, Key="odd key+ä?x")["Body"].read() == b"12345"
     assert client.head_object(Bucket=s3.name, Key="odd key+ä?x")["ContentLength"] == 5
-    wait_for(lambda: proxied.count() == 3, "the count of what has been answered")
     assert (proxied.count("PUT"), proxied.count("GET", s3.name), proxied.passed) == (1, 1, 10)
 
 
