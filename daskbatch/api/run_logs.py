@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from daskbatch.api.again import status
+from daskbatch.engine.status import RunStatus
 from daskbatch.errors import UsageError
 from daskbatch.layout import COORDINATOR_LOG, LOGS
 
@@ -16,6 +17,7 @@ __all__ = ["log_lines"]
 _EVERY = 1.0  # seconds between looks at files that may lie on a shared filesystem
 _STATUS_EVERY = 5  # looks
 _GOING_ON = ("Submitted", "Running")
+_LOST_LOOKS = 4  # at the status: a job that was killed, or whose node failed, may be put back into its queue
 
 
 def log_lines(
@@ -32,7 +34,8 @@ def log_lines(
     output : path
         The output folder.
     follow : bool
-        Go on until the run has ended.
+        Go on until the run has ended. Of one that is lost, and that nothing goes on with for some twenty seconds, the
+        last lines are its status.
     user : bool
         What the entry script prints in all processes, each line with its process; else what the run itself says.
     storage_options : mapping, optional
@@ -48,20 +51,31 @@ def log_lines(
             f"The logs of a run on a store are there when it has ended, below {os.fspath(output)}/{LOGS}. Next:"
             " daskbatch status tells how it is."
         )
-    state = status(output, storage_options).state
+    seen = [status(output, storage_options)]
     folder = Path(output) / LOGS
     read: dict[Path, int] = {}
     looks = 0
     while True:
+        over = not follow or _is_over(seen)
         for path, name in _user_logs(folder) if user else _run_logs(folder):
-            for line in _new_lines(path, read, ended=state not in _GOING_ON):
+            for line in _new_lines(path, read, ended=over):
                 yield f"{name}: {line}" if name else line
-        if not follow or state not in _GOING_ON:
-            return
+        if over:
+            break
         time.sleep(_EVERY)
         looks += 1
         if looks % _STATUS_EVERY == 0:
-            state = status(output, storage_options).state
+            seen.append(status(output, storage_options))
+    if follow and seen[-1].state == "Lost":
+        yield from seen[-1].text.splitlines()
+
+
+def _is_over(seen: list[RunStatus]) -> bool:
+    """Whether a run has ended, or is lost and has been for some looks; they are all that is kept of ``seen``."""
+    del seen[:-_LOST_LOOKS]
+    if seen[-1].state == "Lost":
+        return len(seen) == _LOST_LOOKS and all(status.state == "Lost" for status in seen)
+    return seen[-1].state not in _GOING_ON
 
 
 def _run_logs(folder: Path) -> list[tuple[Path, str]]:

@@ -32,8 +32,8 @@ class RunStatus:
     """The output folder, or its URL."""
     run_id: str
     state: str
-    """``"Submitted"``: its coordinator waits in a queue; ``"Running"``; ``"Lost"``: its engine was killed, it can be
-    resumed; ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
+    """``"Submitted"``: its coordinator waits in a queue, or begins in its job; ``"Running"``; ``"Lost"``: its engine was
+    killed, it can be resumed; ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
     epoch: int
     """How many engines have worked on it."""
     owner: str | None
@@ -105,7 +105,9 @@ def read_status(folder: RunFolder) -> RunStatus:
         ended = None if last.found is None else last.found.ended
     shown = beat if ended is None else None
     job = None if submitted is None or running or ended == "Completed" else state_of(submitted)
-    if submitted is not None and job is not None and job.state == "pending":
+    # A running job begins again, or is about to end: which of them a failure is, that it was recorded tells.
+    begins = job is not None and (job.state == "pending" or (job.state == "running" and ended != "Failed"))
+    if submitted is not None and begins:
         return dataclasses.replace(_before_it_begins(folder.place, submitted, job), epoch=last.number)
     return RunStatus(
         output=folder.place,
@@ -123,7 +125,7 @@ def read_status(folder: RunFolder) -> RunStatus:
 
 
 def _before_it_begins(place: str, submitted: Submission, job: JobState | None = None) -> RunStatus:
-    """Of a run whose coordinator has not begun, or was put back into the queue."""
+    """Of a run whose coordinator has not begun, or begins again in its job or the queue."""
     job = job or state_of(submitted)
     state = "Submitted" if job is None or job.state != "ended" else "Canceled" if job.reason == "CANCELLED" else "Lost"
     how = "" if job is None else f": {job.state}" + (f" ({job.reason})" if job.reason else "")
