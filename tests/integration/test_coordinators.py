@@ -199,7 +199,8 @@ def test_a_script_waits_at_its_end_for_a_run_that_is_in_it(house: House, interru
             house.gate.touch()
         said += script.stdout.read()
         assert script.wait(PATIENCE) == 0, said
-    assert run.get_status() == ("Canceled" if interrupted else "Completed")
+    told = (run.folder / "coordinator.log").read_text()
+    assert run.get_status() == ("Canceled" if interrupted else "Completed"), told
 
 
 def test_a_run_goes_on_where_its_workspace_has_been_moved(house: House, tmp_path: Path) -> None:
