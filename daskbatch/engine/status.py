@@ -32,8 +32,8 @@ class RunStatus:
     """The output folder, or its URL."""
     run_id: str
     state: str
-    """``"Submitted"``: its coordinator waits in a queue, or begins in its job; ``"Running"``; ``"Lost"``: its engine was
-    killed, it can be resumed; ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
+    """``"Submitted"``: its coordinator waits in a queue, or begins in its job; ``"Running"``; ``"Lost"``: its engine
+    was killed, it can be resumed; ``"Completed"``, ``"Failed"`` or ``"Canceled"``."""
     epoch: int
     """How many engines have worked on it."""
     owner: str | None
