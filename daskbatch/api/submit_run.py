@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -34,6 +33,7 @@ from daskbatch.options.restore import options_from, stored_options
 from daskbatch.options.scheduler import refuse_open_scheduler
 from daskbatch.queues.coordinator import coordinator_job
 from daskbatch.queues.job import cancel_command
+from daskbatch.queues.own_loop import in_own_loop
 from daskbatch.spec import RunSpec
 
 __all__ = ["Submitted", "submit"]
@@ -126,7 +126,7 @@ def _begin(spec: RunSpec) -> str:
         job = coordinator_job(spec.compute, spec.output, str(log))
         try:
             with _environment(variables):
-                asyncio.run(job.start())  # type: ignore[no-untyped-call]
+                in_own_loop(job.start())  # type: ignore[no-untyped-call]
         except (RuntimeError, OSError, ValueError) as error:
             raise UsageError(
                 f"the coordinator's job for compute={spec.compute.name!r} was not taken: {error}"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from daskbatch.queues.own_loop import in_own_loop
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -278,7 +280,7 @@ class Jobs:
         self.submitted += 1
         name = f"{self._name}-{self.submitted}"
         job = self._make(name)
-        asyncio.run(job.start())  # type: ignore[no-untyped-call]
+        in_own_loop(job.start())  # type: ignore[no-untyped-call]
         with self._notes.open("a") as file:
             file.write(f"{job.job_id}\n")
         self._jobs.append(_Job(name, job, time.monotonic()))
@@ -287,7 +289,7 @@ class Jobs:
         async def cancel() -> None:
             await asyncio.gather(*(job.job.close() for job in jobs), return_exceptions=True)  # type: ignore[no-untyped-call]
 
-        asyncio.run(cancel())
+        in_own_loop(cancel())
 
     def cancel_waiting(self) -> None:
         """The work is done: end the jobs whose workers have not come."""

@@ -6,7 +6,6 @@ One monitor, one object store daemon and one gateway on ports that are free, bel
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from debian_packages import Unavailable, have_programs
 from s3_server import S3Server, free_port
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
@@ -63,29 +63,6 @@ rgw gc processor max time = 2
 """
 
 
-class Unavailable(Exception):
-    """Raised where Ceph cannot be installed or started here; the message is the reason."""
-
-
-def install() -> None:
-    """Have the programs, from apt-get where they are missing.
-
-    Raises
-    ------
-    Unavailable
-        Where there is no apt-get, no root, or the packages cannot be had.
-    """
-    if all(map(shutil.which, PROGRAMS)):
-        return
-    if not shutil.which("apt-get") or os.getuid() != 0:
-        raise Unavailable(f"Ceph is not installed, and only root with apt-get installs it: {', '.join(PACKAGES)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"apt-get {command[0]} failed: {done.stderr.strip()[-300:]}")
-
-
 @contextlib.contextmanager
 def ceph_server(timeout: float = 120.0) -> Iterator[S3Server]:
     """Run Ceph while the context lasts, then stop it and remove its folder.
@@ -100,7 +77,7 @@ def ceph_server(timeout: float = 120.0) -> Iterator[S3Server]:
     Unavailable
         Where it cannot be installed or does not come up.
     """
-    install()
+    have_programs("Ceph", PROGRAMS, PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="ceph-"))
     processes: list[subprocess.Popen[bytes]] = []
     try:

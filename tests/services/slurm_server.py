@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+from debian_packages import Unavailable, have_programs, which
 from s3_server import free_port
 from slurm_queue import MARK, SlurmServer
 
@@ -77,33 +78,6 @@ PartitionName=urgent PriorityTier=9
 """
 
 
-class Unavailable(Exception):
-    """Raised where Slurm cannot be installed or started here; the message is the reason."""
-
-
-def install() -> None:
-    """Have the programs, from apt-get where they are missing.
-
-    Raises
-    ------
-    Unavailable
-        Where there is no apt-get, no root, or the packages cannot be had.
-    """
-    if all(map(_which, PROGRAMS)):
-        return
-    if not shutil.which("apt-get") or os.getuid() != 0:
-        raise Unavailable(f"Slurm is not installed, and only root with apt-get installs it: {', '.join(PACKAGES)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"apt-get {command[0]} failed: {done.stderr.strip()[-300:]}")
-
-
-def _which(program: str) -> str | None:
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-
-
 @contextlib.contextmanager
 def slurm_server(
     *,
@@ -135,7 +109,7 @@ def slurm_server(
     Unavailable
         Where it cannot be installed or does not come up.
     """
-    install()
+    have_programs("Slurm", PROGRAMS, PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o711)  # munge insists that everyone can reach its socket
     server = SlurmServer(folder)
@@ -192,7 +166,7 @@ def _start(
     key.write_bytes(os.urandom(1024))
 
     def started(program: str, *options: str) -> None:
-        command = [str(_which(program)), *options]
+        command = [str(which(program)), *options]
         environment = {**os.environ, **server.environment, MARK: str(folder)}
         with (folder / f"{program}.out").open("wb") as out:
             processes.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment))

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from debian_packages import Unavailable, have_programs, which
 from s3_server import free_port
 
 __all__ = ["SSHServer", "Unavailable", "ssh_server"]
 
+PROGRAMS = ("ssh", "ssh-keygen", "sshd")
 PACKAGES = ("openssh-client", "openssh-server")
 MARK = "DASKBATCH_TEST_SSH"
 """Variable of the server and of all its sessions that tells whose they are."""
@@ -38,10 +40,6 @@ StrictModes no
 MaxStartups 100
 SetEnv {mark}={folder}
 """
-
-
-class Unavailable(Exception):
-    """Raised where OpenSSH cannot be installed or started here; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +90,6 @@ class SSHServer:
         return found - {psutil.Process()}
 
 
-def install() -> None:
-    """Have the programs, from apt-get where they are missing.
-
-    Raises
-    ------
-    Unavailable
-        Where there is no apt-get, no root, or the packages cannot be had.
-    """
-    if all(map(_which, ("ssh", "ssh-keygen", "sshd"))):
-        return
-    if not shutil.which("apt-get") or os.getuid() != 0:
-        raise Unavailable(f"OpenSSH is not installed, and only root with apt-get installs it: {', '.join(PACKAGES)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"apt-get {command[0]} failed: {done.stderr.strip()[-300:]}")
-
-
-def _which(program: str) -> str | None:
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-
-
 @contextlib.contextmanager
 def ssh_server(timeout: float = 30.0) -> Iterator[SSHServer]:
     """Run a server while the context lasts, then end it and its sessions, and remove its folder.
@@ -129,7 +104,7 @@ def ssh_server(timeout: float = 30.0) -> Iterator[SSHServer]:
     Unavailable
         Where it cannot be installed or does not come up.
     """
-    install()
+    have_programs("OpenSSH", PROGRAMS, PACKAGES)
     server = SSHServer(Path(tempfile.mkdtemp(prefix="sshd-")), free_port(), getpass.getuser())
     # Where the tests are killed, nobody else would end the sessions: it reads the end of its input then.
     command = [sys.executable, __file__, str(server.folder)]
@@ -159,7 +134,7 @@ def _start(server: SSHServer) -> subprocess.Popen[bytes]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd drops its privileges
     with (folder / "out").open("wb") as out:
         environment = {**os.environ, MARK: str(folder)}
-        arguments = [str(_which("sshd")), "-D", "-e", "-f", str(conf)]  # an absolute path: sshd insists
+        arguments = [str(which("sshd")), "-D", "-e", "-f", str(conf)]  # an absolute path: sshd insists
         return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
 
 

@@ -14,8 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+import nbformat
+import pandas as pd
 import pytest
 from lives import kill, wait_for
+from nbclient import NotebookClient
 from other_user import Unavailable, attack, listening, readable
 from slurm_queue import SlurmServer
 
@@ -23,7 +26,8 @@ import daskbatch
 
 pytest_plugins = ["slurm_services"]
 
-DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "examples" / "digits"
 TARGET = {"type": "slurm", "name": "tests", "cores": 1, "memory": "600MB", "interface": "lo", "walltime": "00:10:00"}
 SCRIPT = """
     import os, sys, time
@@ -343,3 +347,35 @@ def test_variables_of_a_submitted_run_stand_in_no_file(slurm: SlurmServer, tmp_p
     assert work.result().count(b"4321-yzzyx") == 2
     for path in work.output.rglob("*"):
         assert path.is_dir() or b"xyzzy" not in path.read_bytes(), path
+
+
+def test_the_notebook(slurm: SlurmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given what a site has in its jobqueue.yaml
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
+    notebook = nbformat.read(ROOT / "notebooks" / "6-slurm.ipynb", as_version=4)
+    # When the notebook runs as it stands
+    NotebookClient(notebook, timeout=150, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    told = {
+        cell.source: "\n".join(one.get("text") or one.get("data", {}).get("text/plain", "") for one in cell.outputs)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+
+    def shown(code: str) -> str:
+        (text,) = [text for source, text in told.items() if code in source]
+        return text
+
+    # Then what it shows is true
+    assert "#SBATCH -t 0:10:00" in shown("--job-script")
+    work = tmp_path / "work" / "slurm"
+    scores = pd.read_csv(work / "scores" / "scores.csv")
+    right = (scores["label"] == scores["digit"])[800:].mean()
+    assert right > 0.9
+    assert f"{right:.1%} of 997 right" in shown("run.to_pandas()")
+    assert all(str(job) in shown("run.to_pandas()") for job in scores["job"].unique())
+    assert "'submitted': 2" in shown('run.summary["jobs"]')
+    assert "{'total': 18, 'succeeded': 18, 'failed': 0}" in shown('run.summary["jobs"]')
+    assert "of slurm" in shown("daskbatch.submit(")
+    assert "Completed" in shown("logs -f")
+    assert shown("again = pd.read_csv").endswith("True")
+    slurm.wait_until_empty()
