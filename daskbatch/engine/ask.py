@@ -41,7 +41,8 @@ def ask_workers(client: Client, spec: RunSpec, plan: Plan) -> None:
     first = [] if plan.format == "arrow" else list(next(read_plan(plan)).paths[:1])
     # Where a command starts the interpreter, it alone knows what the path means.
     program = spec.command_prefix[0] if spec.command_prefix else spec.python
-    readable = [path for path in (spec.entry.script, program, *first) if path is not None and not is_object(path)]
+    script = spec.entry.script if spec.entry.source_directory is None else None  # of that they get a copy
+    readable = [path for path in (script, program, *first) if path is not None and not is_object(path)]
     objects = [path for path in first if is_object(path)]
     if not os.path.exists(token):
         token = spec.output

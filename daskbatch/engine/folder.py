@@ -16,6 +16,7 @@ from daskbatch.engine.heartbeat import EVERY, LOST_AFTER, begin_heartbeat, read_
 from daskbatch.engine.record import RunRecord
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
 from daskbatch.options.source import copy_source
+from daskbatch.spec import Fetched
 from daskbatch.store.combine import Combined, combine
 from daskbatch.store.ledger import Ledger
 from daskbatch.store.replay import has_ended
@@ -328,6 +329,10 @@ class RunFolder:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return target
+
+    def source_for_nodes(self, copy: str) -> Fetched:
+        """Where nodes find what `snapshot` gave."""
+        return Fetched(copy, "folder")
 
 
 def _written(path: Path) -> int:

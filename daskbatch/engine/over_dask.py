@@ -21,7 +21,7 @@ from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
 from daskbatch.options.scheduler import is_plain
 from daskbatch.plan_listing import scheme_of
-from daskbatch.spec import RunSpec
+from daskbatch.spec import Fetched, RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.worker.plugin_settings import PluginSettings
 
@@ -83,6 +83,7 @@ def run_over_dask(run: _Run) -> None:
         lease=LEASE,
         output_storage=spec.output_storage_options,
         models=run.folder.models_used(),
+        source=_source(run),
     )
     stream = run.prepared.stream
     batches = run.batches if stream is None else follow(run, stream)
@@ -129,6 +130,13 @@ def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
         "table": None if table is None else table._asdict(),
         "origins": prepared.plan.origins(),
     }
+
+
+def _source(run: _Run) -> Fetched | None:
+    """The source directory for nodes that make a copy on local scratch; None: our own workers read it in its place."""
+    ours = run.client is None and run.spec.scheduler is None and not run.spec.compute.is_queue
+    copy = run.prepared.source
+    return None if copy is None or ours else run.folder.source_for_nodes(copy)
 
 
 def _module_path(spec: RunSpec) -> list[str]:

@@ -19,6 +19,7 @@ from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.record import RunRecord
 from daskbatch.engine.run_urls import RunUrls
 from daskbatch.layout import FAILED_ITEMS, LOGS, RUN_SUMMARY, STATE_FOLDER
+from daskbatch.options.source import archived
 from daskbatch.remote.compose import abort
 from daskbatch.remote.deleting import delete_below
 from daskbatch.remote.errors import StorageError
@@ -31,6 +32,7 @@ from daskbatch.remote.retrying import AT_START, USUAL, Limit
 from daskbatch.remote.segments import SegmentObjects, SegmentObjectWriter
 from daskbatch.remote.uploads import Uploads, now_and_then
 from daskbatch.remote.urls import join
+from daskbatch.spec import Fetched
 from daskbatch.store.combine import Combined
 from daskbatch.store.ledger import Ledger
 from daskbatch.store.replay import header_of
@@ -92,6 +94,13 @@ class RunPrefix(RunFolder):
     def state_place(self) -> str:
         """URL of what the run has on the store."""
         return self.key()
+
+    def source_for_nodes(self, copy: str) -> Fetched:
+        """Put an archive of what `snapshot` gave, of which the nodes see nothing."""
+        url = self.key(f"{os.path.basename(copy)}.zip")
+        if object_state(url, self.options) is None:
+            put_bytes(url, archived(Path(copy)), self.options)
+        return Fetched(url, "zip", "", self.options)
 
     @property
     def results(self) -> Segments:

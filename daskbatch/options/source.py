@@ -6,15 +6,17 @@ import ast
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daskbatch.errors import EntryScriptError
 from daskbatch.options.source_files import SourceFile, source_files
 
-__all__ = ["copy_source", "modules_beside", "source_digest"]
+__all__ = ["archived", "copy_source", "modules_beside", "source_digest"]
 
 
 def source_digest(source: str, output: str | os.PathLike[str]) -> str:
@@ -50,6 +52,16 @@ def copy_source(source: str, target: Path, output: str | os.PathLike[str], scrip
 
     with _told(source):
         return _digest(copies())
+
+
+def archived(folder: Path) -> bytes:
+    """A zip archive of all files in a folder."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return made.getvalue()
 
 
 def _digest(contents: Iterable[tuple[SourceFile, bytes]]) -> str:

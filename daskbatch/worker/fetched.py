@@ -1,4 +1,6 @@
-"""What a script is told of stores: local copies, in the place of URLs in its arguments and environment variables."""
+"""What a script needs from elsewhere: local copies of its source directory, and of what URLs in its arguments and
+environment variables name.
+"""
 
 from __future__ import annotations
 
@@ -49,15 +51,20 @@ class ScriptFiles:
     name : str
         Of the run, the same for all its workers of the host.
     fetched : sequence of Fetched
+    source : Fetched, optional
+        The source directory.
     limit : Limit
         Of each request.
     """
 
-    def __init__(self, name: str, fetched: Sequence[Fetched], limit: Limit = USUAL) -> None:
+    def __init__(
+        self, name: str, fetched: Sequence[Fetched], source: Fetched | None = None, limit: Limit = USUAL
+    ) -> None:
         root = os.path.join(local_scratch(), f"daskbatch-node-{os.getuid()}-")
         sweep(f"{root}*")
         self.folder = root + re.sub(r"[^A-Za-z0-9.-]", "-", name)
         self._fetched = tuple(fetched)
+        self._source = source
         self._files = NodeFiles(self.folder, (), limit)
 
     def variables(self) -> dict[str, str]:
@@ -72,7 +79,10 @@ class ScriptFiles:
         DaskbatchError, OSError
         """
         self._files.join()
-        return {one.url: self._files.get(one.url, one.kind, one.token, one.options) for one in self._fetched}
+        return {one.url: self._get(one) for one in self._fetched}
+
+    def _get(self, one: Fetched) -> str:
+        return self._files.get(one.url, one.kind, one.token, one.options)
 
     def filled(self, launch: Launch) -> Launch:
         """How a runner is started, with the paths.
@@ -84,6 +94,11 @@ class ScriptFiles:
         paths = self.paths()
         setup: dict[str, Any] = dict(launch.setup)
         setup["arguments"] = [told(text, paths) for text in setup["arguments"]]
+        if self._source is not None:
+            there, here = setup["source_directory"], self._get(self._source)
+            setup["source_directory"] = here
+            if setup["script"] is not None:
+                setup["script"] = os.path.normpath(os.path.join(here, os.path.relpath(setup["script"], there)))
         environment = {name: told(text, paths) for name, text in launch.environment.items()}
         return replace(launch, setup=setup, environment=environment)
 
@@ -93,7 +108,11 @@ class ScriptFiles:
 
 
 def files_of(
-    name: str, fetched: Iterable[Fetched], environment: Mapping[str, str], seconds: float
+    name: str,
+    fetched: Iterable[Fetched],
+    environment: Mapping[str, str],
+    seconds: float,
+    source: Fetched | None = None,
 ) -> ScriptFiles | None:
     """The files of a run, with those of the model that its script finds without asking; None where it can need none.
 
@@ -103,11 +122,13 @@ def files_of(
         The script's variables.
     seconds : float
         How long a store may be away.
+    source : Fetched, optional
+        The source directory, where it is not read in its place.
     """
     wanted = [*fetched, *(Fetched(*one) for one in model_fetched(environment))]
-    if not wanted and not environment.get(WORKSPACE_VARIABLE):
+    if not wanted and source is None and not environment.get(WORKSPACE_VARIABLE):
         return None
-    return ScriptFiles(name, wanted, Limit(tries=1000, seconds=seconds))
+    return ScriptFiles(name, wanted, source, Limit(tries=1000, seconds=seconds))
 
 
 @contextmanager

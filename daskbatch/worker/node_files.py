@@ -1,4 +1,4 @@
-"""Objects that scripts need as files: each fetched once for a host and run, whoever asks first.
+"""What scripts need as local files: each fetched once for a host and run, whoever asks first.
 
 Several Dask workers of a host share a folder. Who fetches holds a lock of the kernel: the others wait for it, and one
 of them takes over where that process ends before it has fetched all. On local scratch alone: such a lock on a shared
@@ -30,8 +30,9 @@ from daskbatch.worker.shared_folder import SharedFolder, found_at, place_of
 
 __all__ = ["KINDS", "BadArchive", "NodeFiles"]
 
-KINDS = ("object", "prefix", "zip", "any")
-"""One object; all below a prefix or of a glob; an object that is unpacked; an object if there is one, else a prefix."""
+KINDS = ("object", "prefix", "zip", "any", "folder")
+"""One object; all below a prefix or of a glob; an object that is unpacked; an object if there is one, else a prefix; a
+folder of a filesystem that the node sees."""
 
 _LOT = 1000
 
@@ -115,6 +116,9 @@ class NodeFiles:
         return found_at(place)
 
     def _fetch(self, part: str, url: str, kind: str, token: str, options: StorageOptions) -> None:
+        if kind == "folder":
+            shutil.copytree(url, os.path.join(part, os.path.basename(url)))
+            return
         name = split(url)[1].rstrip("/").rpartition("/")[2] or "files"
         inner = os.path.join(part, name if not glob.has_magic(name) else "files")
         if kind == "any":

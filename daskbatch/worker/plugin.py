@@ -107,7 +107,7 @@ class RunPlugin(WorkerPlugin):
         if settings.copies:
             self._upcoming = self._waiting_rows(scratch, len(numbers))
         own = self._variables(places)
-        self._files = files_of(self.name, settings.fetched, own, settings.timeouts["read"])
+        self._files = files_of(self.name, settings.fetched, own, settings.timeouts["read"], settings.source)
         shares = shares_of(numbers, slots_on_node, settings.environment, self._worker.nanny is not None)
         for number, share in zip(numbers, shares, strict=True):
             slot = self._make_slot(number, slots_on_node, scratch, places, share)

@@ -53,3 +53,5 @@ class PluginSettings:
     """How the store of `output` is reached, where it is a URL; credentials are those of the worker."""
     models: Mapping[str, bytes] = field(default_factory=dict)
     """Files that note which models the run uses already; for a state on a store."""
+    source: Fetched | None = None
+    """The source directory, where nodes make a copy on local scratch; None: it is read in its place."""

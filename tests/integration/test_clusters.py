@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,37 @@ def test_a_cluster_is_used_and_left_as_it_was(
     eventually(lambda: traces(client) == before, f"{traces(client)} to be {before}", 5)
     assert mine.result() == 6
     assert client.status == "running"
+
+
+def test_a_source_directory_is_copied_to_local_scratch_once_a_node(
+    client: Client, table: Path, tmp_path: Path, script: Callable[..., str]
+) -> None:
+    # Given a source directory with a module and a file beside the script
+    script("WORD = 'from the module'\n", "source/lib/words.py")
+    script("a file of its own", "source/inner/word.txt")
+    script(
+        """
+        import os
+
+        def run(mini_batch):
+            from lib.words import WORD
+            here = os.path.dirname(__file__)
+            text = open(os.path.join(here, "word.txt")).read().strip()
+            return mini_batch.assign(file=__file__, word=WORD, text=text)
+        """,
+        "source/inner/score.py",
+    )
+    # When it runs on workers that are not our own
+    given: dict[str, Any] = {"source_directory": tmp_path / "source", "progress": False, **OPTIONS}
+    run = daskbatch.run("inner/score.py", table, output=tmp_path / "out", client=client, **given)
+    # Then there was one copy for both of them, on local scratch, and it is gone
+    found = run.to_pandas()
+    assert (set(found["word"]), set(found["text"])) == ({"from the module"}, {"a file of its own"})
+    (path,) = map(Path, found["file"].unique())
+    assert path.parts[-2:] == ("inner", "score.py")
+    assert path.is_relative_to(tempfile.gettempdir())
+    assert not path.is_relative_to(tmp_path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("outcome", ["fails", "is interrupted", "has no init"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from distributed import Client, LocalCluster
 from s3_server import BOTH, Bucket
 
 import daskbatch
@@ -113,6 +114,33 @@ def test_the_same_command_again_finds_the_result(s3: Bucket, tmp_path: Path) -> 
     state = {key.split("/")[2] for key in [*s3.keys()] if key.startswith("out/.daskbatch/")}
     assert anew.summary["run_id"] in state
     assert first.summary["run_id"] not in state
+
+
+def test_workers_that_see_nothing_of_the_client_get_the_source_from_the_store(s3: Bucket, tmp_path: Path) -> None:
+    # Given a source directory, and a cluster that is not our own
+    source = tmp_path / "source"
+    (source / "lib").mkdir(parents=True)
+    (source / "lib" / "words.py").write_text("WORD = 'from the module'\n")
+    program = source / "tool.sh"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o755)
+    text = """
+        import os, subprocess
+        def run(frame):
+            from lib.words import WORD
+            tool = subprocess.run([os.path.join(os.path.dirname(__file__), "tool.sh")], stdout=subprocess.PIPE)
+            return frame[["id"]].assign(file=__file__, word=WORD, tool=tool.stdout.decode().strip())
+    """
+    script(source, text)
+    given: dict[str, Any] = {"source_directory": str(source), "mini_batch_size": "3KB"}
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster) as client:
+        run = daskbatch.run("score.py", tables(tmp_path), output=f"{s3.url}/out", client=client, **options(s3, **given))
+        found = run.to_pandas()
+    # Then it ran from what its node has fetched, with modes
+    (file,) = found["file"].unique()
+    assert Path(file).parents[2].name.startswith(f"daskbatch-node-{os.getuid()}-")
+    assert (set(found["word"]), set(found["tool"])) == ({"from the module"}, {"ran"})
+    assert len(found) == 1500
 
 
 def test_failures_are_listed_and_tried_again(s3: Bucket, tmp_path: Path) -> None:
