@@ -14,16 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import data
 import harness
 import psutil
 from models import noop
+from process_memory import MIB, Peaks
 
 KINDS = ("rows", "files")
-MIB = 1 << 20
 
 
 def inputs(kind: str, count: int) -> tuple[Path, int | str]:
@@ -31,41 +31,6 @@ def inputs(kind: str, count: int) -> tuple[Path, int | str]:
     if kind == "rows":
         return data.number_lines(count) / "numbers.csv", "1rows"
     return data.empty_files(count), 1
-
-
-def resident(process: psutil.Process) -> int:
-    """Return the high-water mark in bytes; the present value where there is none."""
-    try:
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        return 0
-    return int(process.memory_info().rss)
-
-
-@dataclass
-class Peaks:
-    """What was seen of a process tree, in bytes."""
-
-    client: int = 0
-    """High-water mark of the process with client, scheduler and workers."""
-    child: int = 0
-    """High-water mark of the largest child."""
-    total: int = 0
-    """Largest sum of resident memory over the client and all children at one moment. Shared pages count twice."""
-    children: set[int] = field(default_factory=set)
-
-    def look(self, client: psutil.Process) -> None:
-        """Take one sample."""
-        try:
-            children = client.children(recursive=True)
-            self.client = max(self.client, resident(client))
-            self.children |= {child.pid for child in children}
-            self.child = max([self.child, *(resident(child) for child in children)])
-            self.total = max(self.total, sum(process.memory_info().rss for process in [client, *children]))
-        except psutil.Error:
-            return  # a process has ended between the list and the look
 
 
 @dataclass(frozen=True)
