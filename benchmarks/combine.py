@@ -92,6 +92,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="combine",
     title="combine: 2 GB of CSV, 256 KB a mini-batch",
     unit="MB",
     prepare=prepare,

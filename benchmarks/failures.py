@@ -72,6 +72,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="failures",
     title="failures: 1 % of mini-batches fail, three times each",
     unit="mini-batches",
     prepare=prepare,

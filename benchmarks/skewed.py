@@ -74,6 +74,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="skewed",
     title="skewed: one mini-batch in 50 takes 100 times longer",
     unit="mini-batches",
     prepare=prepare,

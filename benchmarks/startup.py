@@ -91,6 +91,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="startup",
     title="startup: a job of 100 items",
     unit="mini-batches",
     prepare=prepare,
