@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["DATA", "empty_files", "number_lines", "pictures", "tables"]
+__all__ = ["DATA", "empty_files", "number_lines", "pictures", "segments", "tables"]
 
 DATA = Path(__file__).parent / "data"
 
@@ -78,3 +78,8 @@ def number_lines(count: int) -> Path:
             file.writelines(f"{number}\n" for number in range(count))
 
     return _once(DATA / f"numbers-{count}", make)
+
+
+def segments(size: int, make: Callable[[Path, int], None]) -> Path:
+    """Return a folder of segments with `size` bytes of results, as `make` makes them."""
+    return _once(DATA / f"segments-{size}", lambda folder: make(folder, size))

@@ -82,6 +82,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="dispatch",
     title="dispatch: no-op mini-batches",
     unit="mini-batches",
     prepare=prepare,

@@ -1,7 +1,9 @@
 """Run contenders side by side and print their medians.
 
 Each contender is a function that writes its result into a folder and returns a `Timing`. Each repeat of each is a
-fresh Python process, and the repeats are interleaved, so that a noisy minute hits all of them alike.
+fresh Python process, and the repeats are interleaved, so that a noisy minute hits all of them alike. All run with the
+Python that runs this program, so that pandas and Arrow are the same for all; a peer that is not installed there is
+left out, and that is said. ``make bench`` makes an environment that has them all.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,21 +21,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SLOTS", "Benchmark", "Timing", "daskbatch_timing", "local_cluster", "main", "pool", "write_rows"]
+import comparison
+from comparison import Comparison, Repeat, Timing
+from process_memory import watched
+
+__all__ = [
+    "SLOTS",
+    "Benchmark",
+    "Contender",
+    "Peer",
+    "Timing",
+    "daskbatch_timing",
+    "local_cluster",
+    "main",
+    "pool",
+    "write_rows",
+]
 
 SLOTS = 2
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What a contender says about one repeat."""
-
-    run: float
-    """Seconds from when its processes are up (daskbatch: the first ``run()``) to when the result file is complete."""
-    work: int
-    """Units done: mini-batches, rows or pictures."""
-    first_run: float | None = None
-    """Seconds from the call to the first ``run()``; None where the contender cannot tell."""
 
 
 Contender = Callable[[Path, bool], Timing]
@@ -42,9 +46,29 @@ Contender = Callable[[Path, bool], Timing]
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A contender that needs a package which daskbatch does not."""
+
+    package: str
+    """The distribution's name, as pip knows it."""
+    run: Contender
+
+    def __call__(self, out: Path, small: bool) -> Timing:
+        """Be the contender."""
+        return self.run(out, small)
+
+    @property
+    def installed(self) -> bool:
+        """Whether this Python has the package."""
+        return comparison.version(self.package) is not None
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """A set of contenders over the same data."""
 
+    name: str
+    """Short: the name of the JSON file."""
     title: str
     unit: str
     """What `Timing.work` counts, for the printed rate."""
@@ -54,15 +78,6 @@ class Benchmark:
     """By name. The first is daskbatch; ratios are its time over the others'."""
     check: Callable[[Mapping[str, Path]], None]
     """Raises where the contenders' results differ."""
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """One repeat, measured from outside."""
-
-    whole: float
-    """Seconds from starting the process to its end."""
-    timing: Timing
 
 
 def daskbatch_timing(
@@ -132,42 +147,37 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
-    begin = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    whole = time.perf_counter() - begin
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stdout}{done.stderr}")
-    return Repeat(whole, Timing(**json.loads((folder / "timing.json").read_text())))
+    with (folder / "said.txt").open("w") as said:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        with watched(process.pid) as peaks:
+            process.wait()
+            whole = time.perf_counter() - begin
+    if process.returncode:
+        raise SystemExit(f"{name} failed:\n{(folder / 'said.txt').read_text()}")
+    return Repeat(whole, peaks.total, Timing(**json.loads((folder / "timing.json").read_text())))
 
 
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
+def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
+    """Return the contenders that can run here; say which cannot."""
+    found = {}
+    for name, contender in contenders.items():
+        if isinstance(contender, Peer) and not contender.installed:
+            print(f"{name} is left out: {contender.package} is not installed; `make bench` installs it", flush=True)
+        else:
+            found[name] = contender
+    return found
 
 
-def _table(benchmark: Benchmark, repeats: Mapping[str, Sequence[Repeat]]) -> Iterator[str]:
-    ours = next(iter(benchmark.contenders))
-    run = {name: _median([r.timing.run for r in rows]) for name, rows in repeats.items()}
-    whole = {name: _median([r.whole for r in rows]) for name, rows in repeats.items()}
-    work = {name: rows[0].timing.work for name, rows in repeats.items()}
-    per = {name: run[name] / work[name] for name in repeats}
-    yield f"{'':24}{'run s':>9}{'whole s':>9}{benchmark.unit + '/s':>18}{'run ratio':>11}{'whole ratio':>13}"
-    for name in repeats:
-        ratios = f"{per[ours] / per[name]:11.3f}"
-        ratios += f"{whole[ours] / whole[name]:13.3f}" if work[name] == work[ours] else f"{'':>13}"
-        yield f"{name:24}{run[name]:9.3f}{whole[name]:9.3f}{1 / per[name]:18,.0f}{ratios}"
-    first = [r.timing.first_run for r in repeats.get(ours, ()) if r.timing.first_run is not None]
-    if first:
-        yield f"{ours}: from the call to the first run(): {_median(first):.2f} s"
-
-
-def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> None:
+def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> Comparison:
     """Run all contenders `repeats` times and print the medians."""
     print(
         f"{benchmark.title}: {repeats} repeats, {SLOTS} slots; a ratio is daskbatch's time / the contender's",
         flush=True,
     )
     benchmark.prepare(small)
-    measured: dict[str, list[Repeat]] = {name: [] for name in benchmark.contenders}
+    contenders = _present(benchmark.contenders)
+    measured: dict[str, list[Repeat]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory(prefix="daskbatch-bench-") as scratch:
         folders = {name: Path(scratch) / str(number) for number, name in enumerate(measured)}
         for number in range(repeats):
@@ -175,7 +185,10 @@ def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> No
                 rows.append(_repeat(program, name, folders[name], small))
             if number == 0:
                 benchmark.check(folders)
-    print("\n".join(_table(benchmark, measured)), "\n", flush=True)
+    peers = [contender.package for contender in contenders.values() if isinstance(contender, Peer)]
+    found = Comparison(benchmark.name, benchmark.title, benchmark.unit, small, measured, comparison.versions(peers))
+    print("\n".join(found.table()), "\n", flush=True)
+    return found
 
 
 def main(program: str, *benchmarks: Benchmark) -> None:
@@ -184,6 +197,7 @@ def main(program: str, *benchmarks: Benchmark) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="tiny data: shows that it works, measures nothing")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders to run; all others are left out")
+    parser.add_argument("--json", type=Path, metavar="FOLDER", help="write FOLDER/NAME.json for each benchmark")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -194,4 +208,8 @@ def main(program: str, *benchmarks: Benchmark) -> None:
         return
     for benchmark in benchmarks:
         wanted = {n: c for n, c in benchmark.contenders.items() if not options.only or n in options.only}
-        compare(replace(benchmark, contenders=wanted), program, options.repeats, options.small)
+        if not wanted:
+            continue
+        found = compare(replace(benchmark, contenders=wanted), program, options.repeats, options.small)
+        if options.json:
+            found.write(options.json)

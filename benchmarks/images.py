@@ -63,6 +63,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="images-numpy",
     title="images: 10,000 PNG files of 28x28, 10 a mini-batch",
     unit="mini-batches",
     prepare=folder,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from memory import MIB, resident
+from process_memory import MIB, resident
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "services"))
 

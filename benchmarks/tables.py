@@ -81,6 +81,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="tables-csv",
     title="tables: 40 CSV files, 120 MB, mini-batches of 1 MB",
     unit="MB",
     prepare=folder,

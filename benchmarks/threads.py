@@ -38,6 +38,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 
 BENCHMARK = harness.Benchmark(
+    name="threads",
     title="threads: products of matrices",
     unit="mini-batches",
     prepare=prepare,
