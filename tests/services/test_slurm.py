@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -89,6 +90,10 @@ class Work:
     def ended(self) -> int:
         return len(self.lines("end"))
 
+    def files(self) -> int:
+        """How many the run has in its output folder."""
+        return sum(len(names) for _, _, names in os.walk(self.output))
+
     def result(self) -> bytes:
         return (self.output / "predictions.csv").read_bytes()
 
@@ -167,11 +172,15 @@ def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> bool:
 def test_no_run_is_cut_by_a_walltime(slurm: SlurmServer, tmp_path: Path) -> None:
     # Given jobs of 20 seconds, and work for longer
     work = Work(tmp_path, 40, 1)
-    run = work.run(compute={**TARGET, "walltime": "00:00:20"})
+    files: list[int] = []
+    run = work.run(compute={**TARGET, "walltime": "00:00:20"}, listeners=[lambda _: files.append(work.files())])
     # Then each run() that has begun has ended, and jobs have left before their time
     assert len(work.lines("begin")) == work.ended() == run.summary["tries"] == 40
     assert run.summary["jobs"]["left_at_walltime"] >= 1
     assert run.summary["jobs"]["replaced"] == 0
+    # and the run never had more files than are promised: for each job two, and two of its slot; four for each log of a
+    # process; and those of the run itself
+    assert max(files) <= 20 + 4 * run.summary["jobs"]["submitted"] + 2 * 4
     assert work.result() == work.oracle()
     nothing_left(slurm, work)
 
