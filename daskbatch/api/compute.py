@@ -14,7 +14,7 @@ from daskbatch.api.ignored import accept, ignore
 from daskbatch.api.named import not_found
 from daskbatch.api.yaml_files import read_yaml
 from daskbatch.errors import ComputeTargetException, UsageError
-from daskbatch.options.compute import parse_compute
+from daskbatch.options.compute import DEFINED, parse_compute
 from daskbatch.options.scheduler import TLS, scheduler_address, tls_files
 from daskbatch.options.values import whole_number
 
@@ -193,17 +193,17 @@ class ComputeTarget:
 
     def options(self) -> dict[str, Any]:
         """What this target says about where a run goes, as options of ``daskbatch.run``."""
-        if self.type == "Dask":
-            return {"scheduler": self.document.get("scheduler"), **_reached(self.document)}
+        if self.type == "Dask" and not any(name in self.document for name in DEFINED):
+            return _of_dask(self.document)
         return {"compute": self.definition()}
 
     def definition(self) -> str | dict[str, Any]:
         """What ``daskbatch.run(compute=...)`` takes."""
         if self.type == "Dask":
-            return {"type": "dask", "name": self.name, **self.options()}
+            return {"type": "dask", "name": self.name, **_of_dask(self.document)}
         if "definition" in self.document:
             return {**self.document["definition"], "name": self.name}
-        return "local"
+        return LOCAL
 
     @property
     def path(self) -> Path:
@@ -316,8 +316,8 @@ def _content(
         definition, _ = read_yaml(cast(str, definition), "compute target")
     made, options = parse_compute({**definition, "name": name})
     if "scheduler" in options:
-        reached = _reached(options) | tls_files(options)
-        return {"type": "Dask", "scheduler": scheduler_address(options["scheduler"]), **reached}
+        address = {"scheduler": scheduler_address(options["scheduler"])}
+        return {"type": "Dask", **_of_dask(options), **address, **tls_files(options)}
     return {"type": made.type, "definition": dict(definition)}
 
 
@@ -330,7 +330,6 @@ def _write(workspace: Workspace, name: str, content: Mapping[str, Any], *, overw
     write_document(_document(workspace, name), {"name": name, **content, "created": created}, overwrite=overwrite)
 
 
-def _reached(options: Mapping[str, Any]) -> dict[str, Any]:
-    """How a scheduler is reached, apart from its address."""
-    insecure = {"insecure": options["insecure"]} if "insecure" in options else {}
-    return insecure | {name: options[name] for name in TLS if name in options}
+def _of_dask(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a Dask cluster: how its scheduler is reached, and what is said of runs there, such as ``node_count``."""
+    return {name: content[name] for name in ("scheduler", "insecure", *TLS, *DEFINED) if name in content}

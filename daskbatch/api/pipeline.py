@@ -148,7 +148,7 @@ class Pipeline:
         entry_point(step["entry_script"], step["source_directory"])
 
     def _check_places(self, step: Mapping[str, Any]) -> None:
-        if self.workspace.compute_targets[step["compute_target"]].options().get("scheduler") is None:
+        if self.workspace.compute_targets[step["compute_target"]].type != "Dask":
             for (name, _), data in self.live_inputs.items():
                 if name == step["name"]:
                     refuse_persisted_elsewhere(data.collection, None)

@@ -88,8 +88,14 @@ def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) ->
     Raises
     ------
     UsageError
-        The work would never begin.
+        The work would never begin; there are no jobs.
     """
+    if min_nodes > 1 and not compute.is_queue:
+        raise UsageError(
+            f"min_nodes must be 1 where no batch queue gives the workers: a run begins with what is there, got"
+            f" {min_nodes} with compute={compute.type!r}. Next: leave it out; node_count says on how many nodes of a"
+            " Dask cluster to work."
+        )
     if compute.is_queue and min_nodes > (node_count or 1):
         raise UsageError(
             f"min_nodes must be at most node_count={node_count or 1}, the jobs there are, got {min_nodes}. Next: give"

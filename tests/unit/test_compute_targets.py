@@ -62,6 +62,9 @@ def test_a_dask_cluster(ws: Workspace, tmp_path: Path) -> None:
     (tmp_path / "scheduler.json").write_text("{}")
     again = ComputeTarget.register(ws, "cluster", str(tmp_path / "scheduler.json"), overwrite=True)
     assert again.options() == {"scheduler": str(tmp_path / "scheduler.json")}
+    ComputeTarget.register(ws, "part", definition={"type": "dask", "scheduler": "tls://host:8786", "node_count": 3})
+    definition = {"type": "dask", "name": "part", "scheduler": "tls://host:8786", "node_count": 3}
+    assert ws.compute_targets["part"].options() == {"compute": definition}
     with pytest.raises(UsageError, match="taken by a compute target of type Dask"):
         ComputeTarget.create(ws, "cluster", AmlCompute.provisioning_configuration())
 
