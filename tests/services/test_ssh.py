@@ -83,9 +83,9 @@ def work(ssh: SSHServer, tmp_path: Path) -> Work:
     return Work(tmp_path, ssh, 30, 0.1)
 
 
-def test_a_worker_that_is_killed_and_no_secrets_to_be_seen(work: Work) -> None:
+def test_a_worker_and_a_connection_that_are_lost(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(work.run, min_nodes=2)
+        run = pool.submit(work.run, min_nodes=2, progress=True)
         wait_for(lambda: work.begun() > 3 or run.done(), "mini-batches")
         workers = work.workers()
         assert len(workers) == 2
@@ -93,12 +93,20 @@ def test_a_worker_that_is_killed_and_no_secrets_to_be_seen(work: Work) -> None:
         for process in work.ssh.processes():
             seen = [*process.cmdline(), *process.environ().values()] if process.name() != "sshd" else []
             assert not any("PRIVATE KEY" in text or "CERTIFICATE" in text for text in seen)
-        # When one is killed
+        # When one is killed, and the connection to the other host breaks
+        session = workers[1].parent()
+        assert session is not None
         kill(workers[0].pid)
+        wait_for(lambda: work.begun() > 10 or run.done(), "mini-batches")
+        kill(session.pid)
         finished = run.result()
+    # Then others are started, and no mini-batch has spent a try
+    told = capsys.readouterr().err
+    assert "its process was ended by SIGKILL; another one is started" in told
+    assert "its process is out of reach: the connection is lost; another one is started" in told
     assert work.result() == work.oracle()
     assert finished.summary["tries"] == 30
-    hosts = {"reached": 2, "left_out": 0, "workers_started": 3, "workers_replaced": 1}
+    hosts = {"reached": 2, "left_out": 0, "workers_started": 4, "workers_replaced": 2}
     assert finished.summary["hosts"] == hosts
     # Then no credentials are in any file of the run
     assert not any(b"PRIVATE KEY" in path.read_bytes() for path in work.output.rglob("*") if path.is_file())
@@ -106,19 +114,20 @@ def test_a_worker_that_is_killed_and_no_secrets_to_be_seen(work: Work) -> None:
 
 
 def test_a_host_that_cannot_be_reached_is_left_out(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
-    # Given a host that has no SSH server, and one that is in no file of known hosts
+    # Given a host that has no SSH server, one that is in no file of known hosts, and one that need not be
     nobody = {**work.ssh.connect_options, "port": free_port()}
     stranger = {**work.ssh.connect_options, "known_hosts": os.devnull}
     target = {
         **work.target,
         "hosts": ["127.0.0.1"] * 3,
-        "connect_options": [nobody, stranger, work.ssh.connect_options],
+        "connect_options": [nobody, stranger, {**work.ssh.connect_options, "known_hosts": None}],
     }
     finished = work.run(compute=target, progress=True, arguments=[work.arguments[0], "0"])
     told = capsys.readouterr().err
     assert f"host 127.0.0.1:{nobody['port']} cannot be reached" in told
     assert "Next: see that 'ssh 127.0.0.1' works from here" in told
-    assert "known_hosts of connect_options" in told
+    assert "as known_hosts of connect_options" in told
+    assert f"host 127.0.0.1:{work.ssh.port} need not prove who it is" in told
     assert (finished.summary["hosts"]["reached"], finished.summary["hosts"]["left_out"]) == (1, 2)
     assert work.result() == work.oracle()
     # When nobody else is there, or too few are
@@ -137,7 +146,7 @@ def test_a_python_that_cannot_do_it(work: Work) -> None:
     work.nothing_left()
 
 
-def test_a_client_that_is_killed(work: Work) -> None:
+def test_a_client_that_is_killed_and_resumed(work: Work) -> None:
     file = work.folder / "hosts.json"
     file.write_text(json.dumps(work.target))
     options = ["--output", str(work.output), "--compute", str(file), "--mini-batch-size", "1", "--quiet"]
@@ -146,4 +155,8 @@ def test_a_client_that_is_killed(work: Work) -> None:
         wait_for(lambda: work.begun() > 3, "mini-batches", client)
         assert work.workers()
         kill(client.pid)
+    work.nothing_left()
+    done = subprocess.run([sys.executable, "-m", "daskbatch", "resume", str(work.output), "--quiet"], check=False)
+    assert done.returncode == 0
+    assert work.result() == work.oracle()
     work.nothing_left()
