@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from daskbatch.spec import Compute
 
 __all__ = ["compute_group"]
 
@@ -24,7 +30,9 @@ def list_command() -> None:
 
 @compute_group.command("show")
 @click.argument("compute", metavar="NAME|FILE")
-@click.option("--job-script", is_flag=True, help="Print the job that would be submitted for a worker.")
+@click.option(
+    "--job-script", is_flag=True, help="Print the job that would be submitted for a worker; on hosts, its command."
+)
 @click.option("--coordinator", is_flag=True, help="With --job-script: that of a coordinator, of 'daskbatch submit'.")
 @click.option("--process-count-per-node", metavar="COUNT", help="With --job-script: slots of a job.")
 def show_command(compute: str, job_script: bool, coordinator: bool, process_count_per_node: str | None) -> None:
@@ -44,6 +52,12 @@ def show_command(compute: str, job_script: bool, coordinator: bool, process_coun
     if not job_script:
         click.echo(f"# {place_of(compute)}")
         click.echo(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True), nl=False)
+        for line in _commands(made, options) if made.is_ssh else ():
+            click.echo(f"# {line}")
+        return
+    if made.is_ssh and not coordinator:
+        own = {} if process_count_per_node is None else {"process_count_per_node": process_count_per_node}
+        click.echo("\n".join(_commands(made, {**options, **own})))
         return
     if not made.is_queue:
         raise UsageError(f"The compute target {compute!r} is of type {made.type}, which has no jobs.")
@@ -60,6 +74,17 @@ def show_command(compute: str, job_script: bool, coordinator: bool, process_coun
         made, "NAME", scheduler="tls://SCHEDULER:PORT", threads=threads, tls=names, log_directory=None, environment={}
     )
     click.echo(job.job_script())  # type: ignore[no-untyped-call]
+
+
+def _commands(compute: Compute, options: Mapping[str, Any]) -> Iterator[str]:
+    """What would be run on each of a definition's hosts."""
+    from daskbatch.cluster.ssh_host import hosts_of, worker_command
+    from daskbatch.options.values import whole_number
+
+    slots = options.get("process_count_per_node")
+    threads = None if slots is None else whole_number("process_count_per_node", slots, 1)
+    for host in hosts_of(compute):
+        yield f"{host.name}: {worker_command(compute, host, 'tls://SCHEDULER:PORT', 'NAME', threads)}"
 
 
 @compute_group.command("add")

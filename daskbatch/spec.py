@@ -81,21 +81,31 @@ class Compute:
 
     type: str
     """``"local"``, which a `RunSpec.scheduler` changes, or ``"serial"``; a batch queue: ``"slurm"``, ``"pbs"``,
-    ``"sge"``, ``"lsf"``, ``"oar"``, ``"moab"`` or ``"htcondor"``."""
+    ``"sge"``, ``"lsf"``, ``"oar"``, ``"moab"`` or ``"htcondor"``; or ``"ssh"``: hosts."""
     name: str = ""
     """As the user gave it."""
     keywords: Mapping[str, Any] = field(default_factory=dict)
-    """dask-jobqueue's own, for a job of a queue."""
+    """dask-jobqueue's own, for a job of a queue; those of ``distributed.SSHCluster``."""
+
+    @property
+    def is_ssh(self) -> bool:
+        """Whether the workers are on hosts that are reached over SSH."""
+        return self.type == "ssh"
 
     @property
     def is_queue(self) -> bool:
         """Whether the workers are jobs of a batch queue."""
+        return self.brings_workers and not self.is_ssh
+
+    @property
+    def brings_workers(self) -> bool:
+        """Whether there are workers for this run alone: jobs of a queue, or processes on hosts."""
         return self.type not in ("local", "serial")
 
     @property
     def public(self) -> str | dict[str, Any]:
         """As the user may give it."""
-        return {"type": self.type, "name": self.name, **self.keywords} if self.is_queue else self.type
+        return {"type": self.type, "name": self.name, **self.keywords} if self.brings_workers else self.type
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +158,11 @@ class RunSpec:
     logging_level: str = "INFO"
     compute: Compute = Compute("local")
     min_nodes: int = 1
-    """Jobs of the queue whose workers must be there before the work begins."""
+    """Jobs of the queue, or hosts, whose workers must be there before the work begins."""
     min_nodes_timeout: float | None = None
     """Seconds until fewer are an error; None: no limit."""
     job_replacements: int = 100
-    """Jobs of the queue that have ended before their time and are replaced, at most."""
+    """Jobs of the queue that have ended before their time and are replaced, at most; workers of hosts too."""
     scheduler: str | None = None
     """Address or scheduler file of a Dask cluster that is already there."""
     insecure: bool = False

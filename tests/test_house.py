@@ -35,7 +35,7 @@ RUNNER_SIDE = (
 )
 """Roots of what runs in the runner's interpreter, which may be Python 3.9."""
 
-LAZY_EXTRAS = {"IPython", "azure", "dask_jobqueue", "ipywidgets"}
+LAZY_EXTRAS = {"IPython", "asyncssh", "azure", "dask_jobqueue", "ipywidgets"}
 """What daskbatch uses where it is there, and does without where it is not."""
 
 

@@ -1,4 +1,4 @@
-"""Where the Dask workers come from: this process, a cluster that is already there, or the jobs of a batch queue."""
+"""Where the Dask workers come from: this process, a cluster that is there already, a batch queue, or hosts over SSH."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from daskbatch.cluster.jobs import Jobs
+    from daskbatch.cluster.supply import Supply
 
 __all__ = ["connect"]
 
@@ -25,7 +25,7 @@ __all__ = ["connect"]
 @contextmanager
 def connect(
     spec: RunSpec, client: Client | None, has_dask_graph: bool, logs: Path
-) -> Iterator[tuple[Client, Jobs | None]]:
+) -> Iterator[tuple[Client, Supply | None]]:
     """A connected Client for the time of the run, and the jobs of its workers where it has any.
 
     Parameters
@@ -56,6 +56,11 @@ def connect(
         from daskbatch.cluster.on_queue import on_queue
 
         with on_queue(spec, spec.compute, logs) as both:
+            yield both
+    elif spec.compute.is_ssh:
+        from daskbatch.cluster.over_ssh import over_ssh
+
+        with over_ssh(spec, spec.compute, logs) as both:
             yield both
     elif spec.scheduler is not None:
         with existing.existing(spec, spec.scheduler) as ours:

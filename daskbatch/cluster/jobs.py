@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from daskbatch.cluster.supply import Happening
 from daskbatch.queues.own_loop import in_own_loop
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from daskbatch.queues.states import JobState
 
-__all__ = ["Happening", "Jobs"]
+__all__ = ["Jobs"]
 
 _TICK = 1.0  # seconds between looks at what is known here
 _ASK_EVERY = 5.0  # seconds between questions to the queue, while jobs wait in it
@@ -33,19 +34,6 @@ _SUBMIT_TRIES = 5
 _LOG_LINES = 20
 
 Ask = Callable[[Sequence[str]], Mapping[str, "JobState"]]
-
-
-class Happening(NamedTuple):
-    """What the engine is to know."""
-
-    text: str
-    """A sentence for the user."""
-    worker: str = ""
-    """Name of a worker that is lost."""
-    blame: bool = False
-    """Nobody else has ended its job: what it was doing may be the cause."""
-    fatal: bool = False
-    """No job will come any more."""
 
 
 @dataclass(eq=False)
@@ -90,6 +78,9 @@ class Jobs:
     logs : Path
         Folder of what jobs print.
     """
+
+    word = "jobs"
+    advice = "wait longer, or see with the queue's own commands when it would begin"
 
     def __init__(
         self,

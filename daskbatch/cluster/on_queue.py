@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dask
-from distributed import Client, Scheduler
-from distributed.deploy.spec import SpecCluster
+from distributed import Client
 from distributed.security import Security
 
 from daskbatch.cluster.credentials import write_credentials
 from daskbatch.cluster.dashboard import guard_scheduler
 from daskbatch.cluster.jobs import Jobs
-from daskbatch.cluster.local import STARTING
+from daskbatch.cluster.own_scheduler import own_scheduler
 from daskbatch.cluster.private_folder import JOBS, private_folder
 from daskbatch.cluster.quiet import quiet, quiet_scheduler
 from daskbatch.errors import UsageError
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["on_queue"]
 
-_CONFIG = {
-    # Dask keeps the last messages for its own debugging: ours are long.
-    "distributed.admin.low-level-log-length": 0,
-}
 _WORKER = {
     # Nobody needs a page of a worker, and everybody on its host could read it.
     "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
@@ -65,15 +60,7 @@ def on_queue(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         paths = write_credentials(security, str(folder))
         if "://" in spec.output:
             logs = folder / "logs"
-        with STARTING, dask.config.set(_CONFIG):
-            cluster = SpecCluster(
-                workers={},
-                scheduler={"cls": Scheduler, "options": _scheduler_options(compute, security)},
-                security=security,
-                silence_logs=False,
-            )
-        if not spec.dashboard:
-            cast(Any, cluster.scheduler).http_server.stop()
+        cluster = own_scheduler(security, _scheduler_options(compute), spec.dashboard)
         jobs = Jobs(
             partial(
                 job_of,
@@ -105,11 +92,11 @@ def on_queue(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         yield client, jobs
 
 
-def _scheduler_options(compute: Compute, security: Security) -> dict[str, Any]:
+def _scheduler_options(compute: Compute) -> dict[str, Any]:
     own = dict(compute.keywords.get("scheduler_options") or {})
     if "host" not in own and "interface" not in own:
         own["interface"] = compute.keywords.get("interface") or _configured(compute, "interface")
-    return {**own, "protocol": "tls://", "dashboard_address": "127.0.0.1:0", "security": security}
+    return own
 
 
 def _configured(compute: Compute, name: str) -> Any:

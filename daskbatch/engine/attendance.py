@@ -16,7 +16,7 @@ from daskbatch.worker.plugin import end_slots
 if TYPE_CHECKING:
     from distributed import Client
 
-    from daskbatch.cluster.jobs import Jobs
+    from daskbatch.cluster.supply import Supply
 
 __all__ = ["Attendance"]
 
@@ -36,8 +36,8 @@ class Attendance:
     name : str
         Of the plugin.
     places : Places
-    jobs : Jobs or None
-        Of a queue.
+    jobs : Supply or None
+        Of a queue or of hosts.
     tell : callable
         Takes events.
     """
@@ -48,7 +48,7 @@ class Attendance:
         spec: RunSpec,
         name: str,
         places: Places,
-        jobs: Jobs | None,
+        jobs: Supply | None,
         tell: Callable[[Event], None],
     ) -> None:
         self._client = client
@@ -103,7 +103,7 @@ class Attendance:
         return found
 
     def defer(self, place: Place, rows: list[Row]) -> bool:
-        """Whether the queue will tell why a worker was lost, with these rows under way: see `blamed`."""
+        """Whether it will be told why a worker was lost, with these rows under way: see `blamed`."""
         if self._jobs is not None:
             self._lost[place.name] = rows
         return self._jobs is not None
@@ -126,8 +126,8 @@ class Attendance:
         limit, wanted, there = self._spec.min_nodes_timeout, self._spec.min_nodes, len(self._places.usable)
         if limit is not None and waited > limit:
             return (
-                f"{there} of min_nodes={wanted} jobs have a worker after min_nodes_timeout={limit:g} s."
-                f" {self._jobs.reason()}. Next: wait longer, or see with the queue's own commands when it would begin"
+                f"{there} of min_nodes={wanted} {self._jobs.word} have a worker after min_nodes_timeout={limit:g} s."
+                f" {self._jobs.reason()}. Next: {self._jobs.advice}"
             )
         if now - self._told > _WORD_EVERY:
             self._told = now

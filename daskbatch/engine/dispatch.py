@@ -33,7 +33,7 @@ from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.wire import encode_row
 
 if TYPE_CHECKING:
-    from daskbatch.cluster.jobs import Jobs
+    from daskbatch.cluster.supply import Supply
 
 __all__ = ["Dispatcher"]
 
@@ -62,8 +62,8 @@ class Dispatcher:
         File number to the future of a Dask partition.
     inbox : queue
         Where signals arrive: the number of a signal. A function is called.
-    jobs : Jobs or None
-        Of a queue, whose workers these are.
+    jobs : Supply or None
+        Of a queue or of hosts, whose workers these are.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Dispatcher:
         tell: Callable[[Event], None],
         partitions: Mapping[int, Future[Any]],
         inbox: queue.SimpleQueue[Any],
-        jobs: Jobs | None = None,
+        jobs: Supply | None = None,
     ) -> None:
         self._client = client
         self._spec = spec

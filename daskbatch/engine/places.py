@@ -143,7 +143,7 @@ class Places:
         for node, members in hosts.items():
             if node in self._left_out:
                 continue
-            if self._spec.compute.is_queue:
+            if self._spec.compute.brings_workers:
                 self._deal_to_jobs(node, members)
                 continue
             limit = self._spec.node_count
@@ -151,7 +151,7 @@ class Places:
                 continue
             nodes.add(node)
             self._deal(node, members)
-        if not self._spec.compute.is_queue:
+        if not self._spec.compute.brings_workers:
             self._tell_of_missing_nodes(len(nodes))
         return gone
 

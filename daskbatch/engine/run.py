@@ -48,7 +48,7 @@ from daskbatch.types import MiniBatch
 if TYPE_CHECKING:
     from distributed import Client
 
-    from daskbatch.cluster.jobs import Jobs
+    from daskbatch.cluster.supply import Supply
 
 __all__ = ["execute"]
 
@@ -123,7 +123,7 @@ class _Run:
         self.phases: dict[str, float] = {}
         self.first_run: float | None = None
         self.client_there: Client | None = None  # while there is a cluster
-        self.jobs: Jobs | None = None
+        self.jobs: Supply | None = None
         """Of a queue."""
 
     @property
@@ -322,7 +322,7 @@ class _Run:
             self.spec, self.run_id, self.epoch.number, self.books, stop, combined, seconds, self.phases, first
         )
         if self.jobs is not None:
-            summary["jobs"] = self.jobs.counts()
+            summary[self.jobs.word] = self.jobs.counts()
         if stop is not None and stop.taken_over:
             self.tell(RunTakenOver(time.time(), stop.message))
             return summary, stop

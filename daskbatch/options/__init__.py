@@ -13,6 +13,7 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.options.compute import check_min_nodes, parse_compute
+from daskbatch.options.compute_ssh import check_node_count
 from daskbatch.options.entry import entry_point
 from daskbatch.options.inputs import input_paths, partition_key_names, path_or_url
 from daskbatch.options.interpreter import check_interpreter, parse_prefix, refuse_in_process
@@ -159,7 +160,7 @@ def make_spec(
         **dict(zip(TLS, (tls_ca_file, tls_cert, tls_key), strict=True)),
     }
     where = defined | {name: value for name, value in where.items() if value is not None}
-    nodes = _count("node_count", where.get("node_count"))
+    nodes = check_node_count(chosen, _count("node_count", where.get("node_count")))
     tls = tls_files(where)
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),

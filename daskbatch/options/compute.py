@@ -1,4 +1,4 @@
-"""Where a run's workers come from: this machine, a Dask cluster, or a batch queue with what its jobs ask for."""
+"""Where a run's workers come from: this machine, a Dask cluster, a batch queue with what its jobs ask for, or hosts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.options.compute_ssh import KEYS, check_ssh
 from daskbatch.options.scheduler import TLS
 from daskbatch.options.values import choice, seconds, whole_number
 from daskbatch.queues.job import OURS, QUEUES, job_class, walltime_seconds
@@ -83,23 +84,24 @@ def parse_compute(value: object, scheduler: object = None) -> tuple[Compute, dic
 
 
 def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) -> int:
-    """``min_nodes``, where so many jobs are asked for.
+    """``min_nodes``, where so many jobs or hosts are asked for.
 
     Raises
     ------
     UsageError
-        The work would never begin; there are no jobs.
+        The work would never begin; there are no jobs or hosts.
     """
-    if min_nodes > 1 and not compute.is_queue:
+    if min_nodes > 1 and not compute.brings_workers:
         raise UsageError(
-            f"min_nodes must be 1 where no batch queue gives the workers: a run begins with what is there, got"
+            f"min_nodes must be 1 where neither a batch queue nor hosts are given: a run begins with what is there, got"
             f" {min_nodes} with compute={compute.type!r}. Next: leave it out; node_count says on how many nodes of a"
             " Dask cluster to work."
         )
-    if compute.is_queue and min_nodes > (node_count or 1):
+    if compute.brings_workers and min_nodes > (node_count or 1):
+        there = "hosts" if compute.is_ssh else "jobs"
         raise UsageError(
-            f"min_nodes must be at most node_count={node_count or 1}, the jobs there are, got {min_nodes}. Next: give"
-            " a greater node_count."
+            f"min_nodes must be at most node_count={node_count or 1}, the {there} there are, got {min_nodes}. Next:"
+            " give a greater node_count."
         )
     return min_nodes
 
@@ -108,7 +110,7 @@ def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
     content = {str(key).replace("-", "_"): given for key, given in value.items()}
     name = str(content.pop("name", "") or "")
     what = f"compute {name!r}" if name else "compute"
-    kind = choice(f"type of {what}", content.pop("type", None), (*COMPUTES, "dask", *QUEUES))
+    kind = choice(f"type of {what}", content.pop("type", None), (*COMPUTES, "dask", "ssh", *QUEUES))
     options = {key: given for key in DEFINED if (given := content.pop(key, None)) is not None}
     _check_options(what, options)
     if kind == "dask":
@@ -120,6 +122,10 @@ def _defined(value: Mapping[Any, Any]) -> tuple[Compute, dict[str, Any]]:
         _check_names(what, kind, content, ())
         return Compute(kind), options
     made = Compute(kind, name, content)
+    if made.is_ssh:
+        _check_names(what, kind, content, KEYS)
+        check_ssh(what, content)
+        return made, options
     _check_names(what, kind, content, _keywords(made))
     _check_values(what, made)
     return made, options

@@ -65,7 +65,7 @@ def at_another_place(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dic
     made, defined = parse_compute(given.get("compute") or "local")
     before, _ = parse_compute(stored["compute"])
     on_dask = given.get("scheduler") is not None or "scheduler" in defined
-    same = (made.type, made.is_queue and made.name) == (before.type, before.is_queue and before.name)
+    same = (made.type, made.brings_workers and made.name) == (before.type, before.brings_workers and before.name)
     gone = {"compute", *defined}
     if not same or on_dask != (stored["scheduler"] is not None):
         gone |= {*DEFINED, *_SCHEDULER}

@@ -103,7 +103,9 @@ def test_a_floor_that_is_never_reached_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("given", ["local", "serial", {"type": "dask", "scheduler": "tls://host:8786"}])
 def test_a_floor_where_nothing_is_waited_for_is_refused(folder: Path, given: Any) -> None:
-    with pytest.raises(UsageError, match=r"min_nodes must be 1 where no batch queue.*got 2.*Next: leave it out"):
+    with pytest.raises(
+        UsageError, match=r"min_nodes must be 1 where neither a batch queue nor hosts.*got 2.*Next: leave it out"
+    ):
         spec(folder, compute=given, node_count=2, min_nodes=2)
     assert spec(folder, compute=given, min_nodes=1).min_nodes == 1
 

@@ -96,7 +96,7 @@ ACCEPTED = [
         "compute",
         Compute("slurm", "gpu", {"cores": 2, "memory": "1GB", "walltime": "1:00:00"}),
     ),
-    ("min_nodes", "2", "min_nodes", 2),
+    ("min_nodes", "1", "min_nodes", 1),
     ("min_nodes_timeout", "60", "min_nodes_timeout", 60.0),
     ("job_replacements", 0, "job_replacements", 0),
 ]

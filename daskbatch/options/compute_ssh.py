@@ -1,0 +1,154 @@
+"""Checks what a definition of ``type: ssh`` says: hosts, and how they are reached."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daskbatch.errors import UsageError
+from daskbatch.nearest import nearest
+from daskbatch.options.values import whole_number
+from daskbatch.spec import Compute
+
+__all__ = ["KEYS", "check_node_count", "check_ssh"]
+
+KEYS = ("hosts", "connect_options", "worker_options", "scheduler_options", "remote_python")
+"""Those of ``distributed.SSHCluster`` that are the user's to give."""
+
+_WORKER = (
+    *("contact_address", "death_timeout", "host", "interface"),
+    *("local_directory", "memory_limit", "nthreads", "port"),
+)
+_SCHEDULER = ("contact_address", "host", "interface", "port")
+_OF_SSH_CLUSTER = ("worker_class", "n_workers", "nanny", "protocol", "security", "name")
+"""What is ours to give: one worker a host without a nanny, over TLS."""
+_SECRET = ("password", "passphrase", "pkcs11_pin")
+_NOT_GIVEN = (
+    *("self", "loop", "last_config", "reload", "canonical", "final", "host"),
+    *("command", "subsystem", "request_pty", "term_type", "encoding", "errors"),
+)
+"""Parameters of asyncssh's options that are its own or ours."""
+
+
+def check_ssh(what: str, content: Mapping[str, Any]) -> None:
+    """Check the keys of a definition that are not a run's options.
+
+    Parameters
+    ----------
+    what : str
+        How messages call the definition.
+    content : mapping
+
+    Raises
+    ------
+    UsageError
+        Something is wrong; asyncssh is not installed.
+    """
+    hosts = content.get("hosts")
+    if not (isinstance(hosts, list) and hosts and all(isinstance(host, str) and host.strip() for host in hosts)):
+        raise UsageError(f"{what} of type ssh must have hosts: a list of names or addresses, got {hosts!r}.")
+    for host in hosts:
+        if "@" in host or host.count(":") == 1 or any(map(str.isspace, host)):
+            raise UsageError(
+                f"{what}: hosts must be names or addresses alone, got {host!r}. Next: user and port go into"
+                " connect_options, as username and port."
+            )
+    allowed = _names_of_asyncssh(what)
+    for options in _each(what, "connect_options", content.get("connect_options"), Mapping, hosts):
+        _check_connect_options(what, options, allowed)
+    for path in _each(what, "remote_python", content.get("remote_python"), str, hosts):
+        if not path.strip():
+            raise UsageError(f"{what}: remote_python must be the path of a Python, got {path!r}.")
+    for key, names in (("worker_options", _WORKER), ("scheduler_options", _SCHEDULER)):
+        _check_options(what, key, content.get(key), names)
+    threads = (content.get("worker_options") or {}).get("nthreads")
+    if threads is not None:
+        whole_number(f"{what}: nthreads of worker_options", threads, 1)
+
+
+def check_node_count(compute: Compute, node_count: int | None) -> int | None:
+    """``node_count``, which is the number of hosts unless it is given.
+
+    Raises
+    ------
+    UsageError
+        There are fewer hosts.
+    """
+    if not compute.is_ssh:
+        return node_count
+    there = len(compute.keywords["hosts"])
+    if node_count is not None and node_count > there:
+        raise UsageError(
+            f"node_count must be at most {there}, the hosts of compute={compute.name!r}, got {node_count}. Next: leave"
+            " it out, or add hosts."
+        )
+    return there if node_count is None else node_count
+
+
+def _each(what: str, key: str, given: object, kind: type, hosts: Sequence[str]) -> list[Any]:
+    """One for all hosts, or one for each."""
+    if given is None:
+        return []
+    parts = given if isinstance(given, list) else [given]
+    if not all(isinstance(part, kind) for part in parts):
+        wanted = "a path" if kind is str else "a mapping"
+        raise UsageError(f"{what}: {key} must be {wanted}, or a list with one for each host, got {given!r}.")
+    if isinstance(given, list) and len(given) != len(hosts):
+        raise UsageError(
+            f"{what}: {key} must have one entry for each of the {len(hosts)} hosts, got {len(given)}. Next: write it"
+            " without a list where it holds for all of them."
+        )
+    return parts
+
+
+def _names_of_asyncssh(what: str) -> list[str]:
+    try:
+        from asyncssh import SSHClientConnectionOptions
+    except ImportError:
+        raise UsageError(f"{what} is of type ssh, which needs asyncssh. Next: pip install 'daskbatch[hpc]'") from None
+    names = set(inspect.signature(SSHClientConnectionOptions.prepare).parameters)
+    return sorted(names - {*_SECRET, *_NOT_GIVEN})
+
+
+def _check_connect_options(what: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    for name, given in options.items():
+        text = any(isinstance(part, str) and "-----BEGIN" in part for part in _parts(given))
+        if name in _SECRET or text:
+            raise UsageError(
+                f"{what}: connect_options must not give {name} itself, for a definition is kept in files. Next: let an"
+                " agent hold the key (ssh-add), or name its file in client_keys."
+            )
+        if name not in allowed:
+            raise UsageError(
+                f"{what}: connect_options has no {name!r}.{nearest(name, allowed)} Allowed are the options of"
+                f" asyncssh.connect: {', '.join(allowed)}."
+            )
+        if not _is_plain(given):
+            raise UsageError(f"{what}: {name} of connect_options must be text, a number or a list of them.")
+
+
+def _parts(given: object) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _is_plain(given: object) -> bool:
+    """Whether a file can hold it."""
+    if isinstance(given, Mapping):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in given.items())
+    return given is None or all(isinstance(part, (str, int, float, bool)) for part in _parts(given))
+
+
+def _check_options(what: str, key: str, given: object, names: Sequence[str]) -> None:
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{what}: {key} must be a mapping of names, got {given!r}.")
+    for name in given:
+        if name in _OF_SSH_CLUSTER:
+            raise UsageError(
+                f"{what}: {key} must not give {name}: each host has one Dask worker, without a nanny, over TLS. Its"
+                " threads are the slots, see process_count_per_node."
+            )
+        if name not in names:
+            raise UsageError(f"{what}: {key} has no {name!r}.{nearest(str(name), names)} Allowed: {', '.join(names)}.")

@@ -1,0 +1,147 @@
+"""Definitions of ``type: ssh``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from daskbatch import ComputeTarget, UsageError, Workspace
+from daskbatch.api.compute_definition import definition_of
+from daskbatch.cli import cli
+from daskbatch.cluster.ssh_host import hosts_of, worker_command
+from daskbatch.cluster.ssh_process import own_address
+from daskbatch.options import make_spec
+from daskbatch.options.compute import parse_compute
+from daskbatch.options.restore import options_from, stored_options
+from daskbatch.spec import RunSpec
+
+HOSTS = """\
+type: ssh
+hosts: [node1, node2, "::1"]
+connect_options: {username: me, port: 2222, client_keys: ~/.ssh/id_batch}
+worker_options: {nthreads: 8, memory_limit: 16GB}
+remote_python: /opt/my python/bin/python
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "hosts.yml").write_text(HOSTS)
+    return tmp_path
+
+
+def spec(folder: Path, **options: Any) -> RunSpec:
+    script = folder / "score.py"
+    script.write_text("def run(mini_batch): return mini_batch\n")
+    return make_spec(script, [str(script)], output=folder / "out", **options)
+
+
+def refused(**given: Any) -> str:
+    with pytest.raises(UsageError) as error:
+        parse_compute({"type": "ssh", "name": "t", "hosts": ["a", "b"], **given})
+    return str(error.value)
+
+
+def test_all_hosts_are_wanted_unless_fewer_are(folder: Path) -> None:
+    made = spec(folder, compute=definition_of("hosts.yml"), min_nodes=3)
+    assert (made.node_count, made.min_nodes, made.compute.is_ssh, made.compute.is_queue) == (3, 3, True, False)
+    assert spec(folder, compute=definition_of("hosts.yml"), node_count=2).node_count == 2
+    with pytest.raises(UsageError, match=r"node_count must be at most 3, the hosts of compute='hosts', got 4"):
+        spec(folder, compute=definition_of("hosts.yml"), node_count=4)
+    with pytest.raises(UsageError, match=r"min_nodes must be at most node_count=3, the hosts there are, got 4"):
+        spec(folder, compute=definition_of("hosts.yml"), min_nodes=4)
+
+
+def test_what_is_stored_makes_the_same_again(folder: Path) -> None:
+    compute = {"type": "ssh", "hosts": ["a"], "connect_options": {"known_hosts": None}}
+    made = spec(folder, compute=compute)
+    again = options_from(stored_options(made))
+    assert again["compute"] == {**compute, "name": ""}
+    assert parse_compute(again["compute"])[0] == made.compute
+
+
+def test_how_hosts_are_reached(folder: Path) -> None:
+    hosts = hosts_of(parse_compute(definition_of("hosts.yml"))[0])
+    assert [(host.name, host.address) for host in hosts] == [
+        ("node1:2222", "node1"),
+        ("node2:2222", "node2"),
+        ("[::1]:2222", "::1"),
+    ]
+    assert {host.connect["client_keys"] for host in hosts} == {"/home/me/.ssh/id_batch"}
+    assert all(host.is_checked and host.connect["keepalive_interval"] for host in hosts)
+    each = [{"known_hosts": None, "connect_timeout": 3}, {}]
+    first, second = hosts_of(
+        parse_compute({"type": "ssh", "hosts": ["a", "b"], "connect_options": each, "remote_python": ["x", "y"]})[0]
+    )
+    assert (first.name, first.is_checked, first.connect["connect_timeout"], first.python) == ("a", False, 3, "x")
+    assert (second.name, second.is_checked, second.python) == ("b", True, "y")
+
+
+def test_the_command_on_each_host(folder: Path) -> None:
+    compute = parse_compute(definition_of("hosts.yml"))[0]
+    command = worker_command(compute, hosts_of(compute)[0], "tls://me:1", "w-1", 4)
+    assert command == (
+        "exec '/opt/my python/bin/python' -P -m daskbatch.cluster.ssh_worker tls://me:1 w-1"
+        """ '{"nthreads": 4, "memory_limit": "16GB"}'"""
+    )
+    bare = parse_compute({"type": "ssh", "hosts": ["a"]})[0]
+    command = worker_command(bare, hosts_of(bare)[0], "tls://me:1", "w-1", None)
+    assert command.startswith(f"exec {sys.executable} -P -m ")
+    assert command.endswith(" w-1")
+
+
+def test_show(folder: Path) -> None:
+    ComputeTarget.register(Workspace.create("w", folder), "mine", definition="hosts.yml")
+    shown = CliRunner().invoke(cli, ["compute", "show", "mine"]).output
+    assert "client_keys: ~/.ssh/id_batch" in shown
+    assert shown.count("daskbatch.cluster.ssh_worker tls://SCHEDULER:PORT NAME") == 3
+    told = CliRunner().invoke(cli, ["compute", "show", "mine", "--job-script", "--process-count-per-node", "2"]).output
+    assert told.splitlines()[0].startswith("node1:2222: exec '/opt/my python/bin/python' -P")
+    assert told.count('"nthreads": 2') == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"hosts": None}, "must have hosts: a list of names or addresses, got None"),
+        ({"hosts": []}, "must have hosts"),
+        ({"hosts": "a"}, "must have hosts"),
+        ({"hosts": ["me@a"]}, "got 'me@a'. Next: user and port go into connect_options"),
+        ({"hosts": ["a:22"]}, "got 'a:22'"),
+        ({"host": ["a"]}, "no key 'host'. Did you mean 'hosts'?"),
+        ({"worker_class": "x"}, "no key 'worker_class'"),
+        ({"connect_options": "me"}, "connect_options must be a mapping, or a list with one for each host"),
+        ({"connect_options": [{}]}, "one entry for each of the 2 hosts, got 1"),
+        ({"connect_options": {"user": "me"}}, "no 'user'. Did you mean 'username'?"),
+        ({"connect_options": {"command": "x"}}, "no 'command'"),
+        ({"connect_options": {"client_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}}, "must not give client_keys"),
+        ({"remote_python": 3}, "remote_python must be a path"),
+        ({"worker_options": {"n_workers": 2}}, "must not give n_workers: each host has one Dask worker"),
+        ({"worker_options": {"nthreads": 0}}, "nthreads of worker_options must be a whole number"),
+        ({"worker_options": {"memory": "1GB"}}, "no 'memory'. Did you mean 'memory_limit'?"),
+        ({"scheduler_options": {"dashboard_address": ":8787"}}, "Allowed: contact_address, host, interface, port"),
+    ],
+)
+def test_what_is_refused(given: dict[str, Any], told: str) -> None:
+    assert told in refused(**given)
+
+
+def test_a_password_is_not_kept_nor_shown() -> None:
+    told = refused(connect_options={"password": "se4cret"})
+    assert "must not give password itself" in told
+    assert "ssh-add" in told
+    assert "se4cret" not in told
+
+
+def test_the_address_that_hosts_are_told_is_this_machines() -> None:
+    assert own_address(("127.0.0.1", 1)) == "127.0.0.1"
+    assert own_address(("::1", 1, 0, 0)) == "::1"
+    assert own_address(("192.0.2.1", 1)) is None  # that of a jump host
+    assert own_address(("fe80::1%lo", 1, 0, 1)) is None
+    assert own_address(None) is None
