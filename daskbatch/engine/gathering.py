@@ -161,10 +161,10 @@ class Gathering:
         self._enter([one for one in self._under_way if one.result.done()])
 
     def close(self) -> None:
-        """Leave nothing with Dask."""
+        """Leave nothing with Dask, be the scheduler there or not. What is put all the same goes with the segments."""
         for one in self._under_way:
             one.result.cancel()
-            one.future.cancel()
+            one.future.release()
         self._under_way.clear()
 
 

@@ -93,7 +93,7 @@ STEPS = {
     "segments.drop.before": 1, "segments.drop.after": 1,
 }  # fmt: skip
 """Steps of a run whose result is small; of which there are many, at which time one is taken."""
-OF_GATHERING = ("gather.before", "gather.after", "gather.commit.after")
+OF_GATHERING = ("gather.after", "gather.commit.after")
 OF_A_LARGE_ONE = ("combine.upload.before", "combine.upload.after", "combine.finish.before", "combine.finish.after")
 
 
