@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskbatch.engine.books import Books
 from daskbatch.engine.gathering import ENOUGH, Small, next_group
+from daskbatch.policy import Limits
 from daskbatch.remote.multipart import MIN_PART_SIZE
-from daskbatch.types import Chunk
+from daskbatch.store.ledger import Ledger
+from daskbatch.store.replay import replay
+from daskbatch.store.segments import SegmentFolder, SegmentWriter
+from daskbatch.store.settled import Settled
+from daskbatch.types import Chunk, Record
 
 MIB = 2**20
 
@@ -61,3 +69,27 @@ def test_a_group_has_nothing_between_and_is_a_part(sizes: dict[int, int], apart:
     assert not [number for number in apart | under_way if found[0] < number <= found[-1]]
     assert len(group) > 1
     assert MIN_PART_SIZE <= sum(one.size for one in group) < ENOUGH + MIN_PART_SIZE
+
+
+def test_what_an_earlier_life_has_left_is_gathered_too(tmp_path: Path) -> None:
+    # Given three chunks of an earlier life
+    writer = SegmentWriter(tmp_path, "slot")
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    chunks = []
+    for first in (4, 0, 2):
+        for index in (first, first + 1):
+            writer.append(Record(3, index, 1, 1, 1, 0, 0, 0, 0.1), b"x\n", "[]")
+        chunk = writer.commit()
+        assert chunk is not None
+        chunks.append(chunk)
+        ledger.commit(chunk)
+    writer.close()
+    # When books go on with them
+    books = Books(Limits(-1, None, None), 2, ledger, lambda _: None)
+    books.restore(Settled(SegmentFolder(tmp_path), replay(ledger.path)), {}, 0)
+    # Then they know where each begins, and take what holds two of them in their place, as the next life does
+    assert books.begins == dict(zip(chunks, [(3, 4), (3, 0), (3, 2)], strict=True))
+    whole = Chunk("gathered.seg", 0, 8, 300, 4, 0)
+    books.gather(chunks[1:], whole)
+    ledger.close()
+    assert books.chunks == replay(ledger.path).chunks == [chunks[0], whole]
