@@ -2,7 +2,13 @@
 
 The server is Ceph, started as the tests do it; see ``tests/services/ceph_server.py``. Two Dask workers in processes of
 their own send what the server cannot copy: pieces under 5 MiB. Of the client the bytes that pass its sockets are
-counted, Dask's too. ``--small``: a smoke test.
+counted, Dask's too, and those of the scheduler, which lives in it. ``--small``: a smoke test.
+
+The first table combines segments that are there, each as it was put. The second is of whole runs with as many results
+of 4 MiB, each put by itself, with and without what gathers neighbours while the run goes on. Its ``run`` ends when the
+last mini-batch has, and its ``combine`` begins there: it waits for what is still being gathered. ``whole`` is the
+whole call, so what gathering costs the run shows there. ``--seconds`` is what a mini-batch sleeps, as one that waits
+for an accelerator does. The server, the workers and what they run share the cores of one machine.
 """
 
 from __future__ import annotations
@@ -13,11 +19,13 @@ import os
 import socket
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "services"))
 
@@ -124,6 +132,85 @@ def our_combine(dask_client: Any, endpoint: str, count: int, size: int) -> tuple
     return seconds, through
 
 
+SCRIPT = """
+    import os, time
+    def run(mini_batch):
+        number = int(os.path.basename(mini_batch[0]))
+        time.sleep({seconds})
+        return [f"{{number:08}}" + "x" * {rest}]
+"""
+
+
+class Measured(NamedTuple):
+    """A whole run; seconds."""
+
+    run: float
+    combine: float
+    whole: float
+    through: int
+    """Bytes through this process."""
+    gathered: int
+    """Objects that were made while it went on."""
+
+
+def whole_run(dask_client: Any, client: Any, endpoint: str, count: int, gathering: bool, seconds: float) -> Measured:
+    """Run `count` mini-batches with results of 4 MiB, one a task."""
+    import daskbatch
+    from daskbatch.engine import over_dask
+    from daskbatch.remote.deleting import delete_below
+
+    url = f"s3://{BUCKET}/run-{time.time_ns()}"
+    with contextlib.ExitStack() as stack:
+        stack.callback(delete_below, url, (("endpoint_url", endpoint),))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "in").mkdir()
+        for number in range(count):
+            (folder / "in" / f"{number:08}").touch()
+        script = folder / "score.py"
+        script.write_text(textwrap.dedent(SCRIPT.format(seconds=seconds, rest=4 * MIB - 9)))
+        if not gathering:
+            stack.enter_context(mock.patch.object(over_dask, "_gathering", return_value=None))
+        passed = stack.enter_context(counted())
+        began = time.perf_counter()
+        done = daskbatch.run(
+            script, folder / "in", output=url, client=dask_client, storage_options={"endpoint_url": endpoint},
+            mini_batch_size=1, task_seconds=0.001, append_row_file_name="result.txt", progress=False,
+        )  # fmt: skip
+        whole, through = time.perf_counter() - began, passed()
+        for number in range(count):  # each where it belongs
+            wide = f"bytes={number * 4 * MIB}-{number * 4 * MIB + 8}"
+            answer = client.get_object(Bucket=BUCKET, Key=f"{url.partition(BUCKET + '/')[2]}/result.txt", Range=wide)
+            if answer["Body"].read() != b"%08dx" % number:
+                raise SystemExit(f"the result of mini-batch {number} is not in its place")
+        if done.summary["output"]["bytes"] != count * 4 * MIB:
+            raise SystemExit(f"{done.summary['output']['bytes']} bytes were combined, {count * 4 * MIB} were to be")
+        key = url.partition(BUCKET + "/")[2]
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{key}/.daskbatch/")
+        ledger = [one["Key"] for page in pages for one in page["Contents"] if "/ledger-" in one["Key"]]
+        gathered = sum(
+            client.get_object(Bucket=BUCKET, Key=one)["Body"].read().count(b'{"gathered":') for one in ledger
+        )
+    phases = done.summary["phases"]
+    return Measured(phases["run"], phases["combine"], whole, through, gathered)
+
+
+def whole_runs(dask_client: Any, client: Any, endpoint: str, count: int, rounds: int, seconds: float) -> None:
+    """Print the table of whole runs."""
+    print()
+    print("| gathering | objects | server's own copy | run | combine | ratio | whole | through the client |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for _ in range(rounds):
+        for gathering in (False, True):
+            own = server_copy(client, count * 4 * MIB, 16 * MIB if count < 100 else 64 * MIB)
+            made = whole_run(dask_client, client, endpoint, count, gathering, seconds)
+            word, ratio = "yes" if gathering else "no", made.combine / own
+            print(
+                f"| {word} | {made.gathered} | {own:.2f} s | {made.run:.1f} s |"
+                f" {made.combine:.2f} s | {ratio:.2f} | {made.whole:.1f} s | {made.through / 1024:.0f} KiB |",
+                flush=True,
+            )
+
+
 def main() -> None:
     import boto3  # type: ignore[import-untyped]
     from botocore.config import Config  # type: ignore[import-untyped]
@@ -133,8 +220,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--rounds", type=int, default=2)
-    small = parser.parse_args().small
-    rounds = 1 if small else parser.parse_args().rounds
+    parser.add_argument("--seconds", type=float, default=0.25)
+    parser.add_argument("--only", choices=("segments", "runs"))
+    given = parser.parse_args()
+    small = given.small
+    rounds = 1 if small else given.rounds
     count = 12 if small else 500
     with contextlib.ExitStack() as stack:
         stack.enter_context(tempfile.TemporaryDirectory())
@@ -145,6 +235,9 @@ def main() -> None:
         client.create_bucket(Bucket=BUCKET)
         cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
         dask_client = stack.enter_context(Client(cluster))
+        if given.only == "runs":
+            whole_runs(dask_client, client, server.endpoint, count, rounds, given.seconds)
+            return
         print("| segments | of | server's own copy | combine | ratio | through the client |")
         print("| --- | --- | --- | --- | --- | --- |")
         for size in (4 * MIB, 8 * MIB):
@@ -157,6 +250,8 @@ def main() -> None:
                     f" {through / 1024:.0f} KiB |",
                     flush=True,
                 )
+        if given.only is None:
+            whole_runs(dask_client, client, server.endpoint, count, rounds, 0.0 if small else given.seconds)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ _STEPS = (
     "ledger.append",
     "ledger.sync",
     "ledger.put",
+    "gather",
+    "gather.commit",
     "combine.write",
     "combine.publish",
     "combine.upload",

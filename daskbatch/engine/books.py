@@ -67,6 +67,8 @@ class Books:
         self._before = (0, 0)  # mini-batches done in earlier lives; with ranges without records
         self._ended = False
         self.chunks: list[Chunk] = []
+        self.begins: dict[Chunk, Key] = {}
+        """The first mini-batch of each chunk of earlier lives."""
         self.succeeded = 0
         self.failed = 0
         self.items = 0
@@ -91,6 +93,7 @@ class Books:
             Failed tries in total.
         """
         self.chunks = list(settled.chunks)
+        self.begins = dict(zip(self.chunks, settled.begins, strict=True))
         self.succeeded, self.items, self.items_failed, self.run_seconds = settled.totals()
         self.failed = len(settled.failed)
         self.tries, self.retries = self.succeeded + tried, tried - self.failed
@@ -188,6 +191,12 @@ class Books:
             self._settle_ends(ended)
         self._judge()
         return again
+
+    def gather(self, parts: Iterable[Chunk], whole: Chunk) -> None:
+        """From now on `whole`, which holds what `parts` do, counts in their place."""
+        gone = set(parts)
+        self._ledger.gathered(whole, gone)
+        self.chunks = [chunk for chunk in self.chunks if chunk not in gone] + [whole]
 
     def end_stream(self, stream: MiniBatch) -> None:
         """A stream is over, and all of it has been entered."""

@@ -19,6 +19,7 @@ from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books
 from daskbatch.engine.calls import fetch, told_of
 from daskbatch.engine.deadline import GRACE_AFTER_FAILURE, GRACE_AFTER_SIGNAL, PATIENCE_AFTER_KILL, Deadline
+from daskbatch.engine.gathering import Gathering
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
 from daskbatch.engine.rows import rest_of
@@ -64,6 +65,8 @@ class Dispatcher:
         Where signals arrive: the number of a signal. A function is called.
     jobs : Supply or None
         Of a queue or of hosts, whose workers these are.
+    gathering : Gathering or None
+        Told of what is committed.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Dispatcher:
         partitions: Mapping[int, Future[Any]],
         inbox: queue.SimpleQueue[Any],
         jobs: Supply | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         self._client = client
         self._spec = spec
@@ -87,6 +91,7 @@ class Dispatcher:
         self._tell = tell
         self._partitions = partitions
         self._inbox = inbox
+        self._gathering = gathering
         self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
         self._attendance = Attendance(client, spec, name, self._places, jobs, tell)
@@ -201,22 +206,15 @@ class Dispatcher:
         elif "started" in message:
             self._init.succeeded = True
             self.first_start = self.first_start or time.monotonic()
-            self._tell(
-                RunnerStarted(time.time(), message["node"], message["process"], message["started"], message["seconds"])
-            )
+            what = (message[name] for name in ("node", "process", "started", "seconds"))
+            self._tell(RunnerStarted(time.time(), *what))
 
     def _receive_signal(self, number: int) -> None:
         self._signals += 1
         if self._books.stop is None:
             self._books.stop = Stop(errors.RunCanceled, f"stopped by {signal.Signals(number).name}")
-            self._tell(
-                Notice(
-                    time.time(),
-                    f"stopping: mini-batches under way get up to {GRACE_AFTER_SIGNAL:g} s to finish; "
-                    "interrupt again to stop at once",
-                    "WARNING",
-                )
-            )
+            text = f"stopping: mini-batches under way get up to {GRACE_AFTER_SIGNAL:g} s to finish"
+            self._tell(Notice(time.time(), f"{text}; interrupt again to stop at once", "WARNING"))
         else:
             self._deadline.set()
 
@@ -251,6 +249,8 @@ class Dispatcher:
     def _enter(self, task: Task, report: Mapping[str, Any], rest: list[MiniBatch]) -> None:
         again = self._books.enter(task.row, report, task.number)
         self._backlog.give_back(rest, again)
+        if self._gathering is not None:
+            self._gathering.take(task, report, self._tasks.firsts())
         self._allotment.learn(task, report, rest, again)
         for node, why in self._allotment.wrong_nodes():
             self._leave_out(node, why)

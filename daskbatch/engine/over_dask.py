@@ -12,6 +12,7 @@ from daskbatch.cluster.dashboard import link, tunnel
 from daskbatch.engine.ask import ask_workers
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.dispatch import Dispatcher
+from daskbatch.engine.gathering import Gathering
 from daskbatch.engine.listing import follow
 from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.engine.places import SCHEDULER_GONE
@@ -21,6 +22,8 @@ from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
 from daskbatch.options.scheduler import is_plain
 from daskbatch.plan_listing import scheme_of
+from daskbatch.remote.filesystem import filesystem, is_s3
+from daskbatch.remote.segments import SegmentObjects
 from daskbatch.spec import Fetched, RunSpec
 from daskbatch.store.formats import suffix_of
 from daskbatch.worker.plugin_settings import PluginSettings
@@ -87,6 +90,7 @@ def run_over_dask(run: _Run) -> None:
     )
     stream = run.prepared.stream
     batches = run.batches if stream is None else follow(run, stream)
+    gathering = _gathering(client, run)
     dispatcher = Dispatcher(
         client,
         spec,
@@ -98,12 +102,17 @@ def run_over_dask(run: _Run) -> None:
         partitions,
         run.interrupts.inbox,
         run.jobs,
+        gathering,
     )
     run.phases["start"] = round(time.monotonic() - began, 6)
     run.interrupts.listening = True
     try:
         with run.phase("run"):
             dispatcher.run()
+        run.interrupts.listening = False
+        if gathering is not None and run.books.stop is None:
+            with run.phase("combine"):
+                gathering.finish()
     except Exception:
         if client.status in ("closing", "closed"):  # it has looked for its scheduler long enough
             raise RunFailed(SCHEDULER_GONE) from None
@@ -111,8 +120,20 @@ def run_over_dask(run: _Run) -> None:
     finally:
         run.interrupts.listening = False
         run.first_run = dispatcher.first_start
+        if gathering is not None:
+            gathering.close()
         for future in partitions.values():
             future.release()
+
+
+def _gathering(client: Client, run: _Run) -> Gathering | None:
+    """What gathers small results; None where they are no objects, or none that a store could copy into the result."""
+    spec, results = run.spec, run.folder.results
+    if spec.output_action == "summary_only" or suffix_of(spec.append_row_file_name) == ".parquet":
+        return None
+    if not isinstance(results, SegmentObjects) or not is_s3(filesystem(results.url, results.options)):
+        return None
+    return Gathering(client, results, run.books, run.name)
 
 
 def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
@@ -134,7 +155,7 @@ def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
 
 def _source(run: _Run) -> Fetched | None:
     """The source directory for nodes that make a copy on local scratch; None: our own workers read it in its place."""
-    ours = run.client is None and run.spec.scheduler is None and not run.spec.compute.is_queue
+    ours = run.client is None and run.spec.scheduler is None and not run.spec.compute.brings_workers
     copy = run.prepared.source
     return None if copy is None or ours else run.folder.source_for_nodes(copy)
 

@@ -44,6 +44,10 @@ class UnderWay:
         """The task of that number, None if it is no longer under way."""
         return self._numbered.get(number)
 
+    def firsts(self) -> Iterator[tuple[int, int]]:
+        """The key of each task's first mini-batch."""
+        return (task.row[0].key for task in self._tasks.values())
+
     def take(self, future: Future[Any]) -> Task | None:
         """Strike a task off. None: it was before."""
         task = self._tasks.pop(future, None)

@@ -8,6 +8,7 @@ The first line is the epoch's header::
 an engine that wakes after another took over writes beyond that, into the void. Every other line is one of::
 
     {"chunk": ["slot-0.seg", 0, 812, 4096, 40, 2837465]}         these mini-batches are done
+    {"gathered": [["slot-0.seg", 0]], "chunk": [...]}            it counts in the place of those chunks, which it holds
     {"streams": [4]}                                             the stream of file 4 has come to its end
     {"tried": [3, 17], "attempt": 2, "error": "RunTimeout"}      the second try of mini-batch 3-17 failed
     {"failed": [3, 17], "error": "RunTimeout", "entry": null}    it has finally failed, or returned too little
@@ -117,6 +118,11 @@ class Ledger:
         failpoint("ledger.append.before")
         self._write(lines)
         failpoint("ledger.append.after")
+        self._soon()
+
+    def gathered(self, chunk: Chunk, parts: Iterable[Chunk]) -> None:
+        """`chunk` counts in the place of `parts`, whose mini-batches it holds: as durable as by `commit`."""
+        self._write([{"gathered": [[part.segment, part.offset] for part in parts], "chunk": list(chunk)}])
         self._soon()
 
     def attempt_failed(self, mini_batch: Key, attempt: int, error: str) -> None:

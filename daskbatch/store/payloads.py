@@ -45,6 +45,8 @@ class Payloads:
         self.source = segments
         self.segments: list[tuple[str, str]] = []
         """Name and token of each; `records` name them by number."""
+        self.begins: list[tuple[int, int]] = []
+        """File and index of the first record of each chunk."""
         self.signatures: list[str] = []
         """Every column signature that occurs; `records` name them by number."""
         records = self._gather(chunks, facts)
@@ -62,6 +64,7 @@ class Payloads:
             index, names = parse_index(self.source, chunk, data)
             start, end = end, end + chunk.count
             part = records[start:end]
+            self.begins.append((int(index["file"][0]), int(index["index"][0])))
             for field in records.dtype.names or ():
                 if field in (index.dtype.names or ()):
                     part[field] = index[field]

@@ -159,6 +159,9 @@ def _parsed(data: bytes) -> Iterator[tuple[dict[str, Any], int] | None]:
 
 
 def _take(result: Replay, line: dict[str, Any]) -> None:
+    if "gathered" in line:
+        parts = {(segment, offset) for segment, offset in line["gathered"]}
+        result.chunks = [chunk for chunk in result.chunks if (chunk.segment, chunk.offset) not in parts]
     if "chunk" in line:
         result.chunks.append(Chunk(*line["chunk"]))
     if "streams" in line:

@@ -60,7 +60,7 @@ class Index:
     def __len__(self) -> int:
         return len(self._records)
 
-    def add(self, record: Record, payload: bytes, columns: str) -> None:
+    def add(self, record: Record, payload: bytes | memoryview, columns: str) -> None:
         """Note a mini-batch. Its columns, length and checksum are filled in here."""
         number = self._signatures.setdefault(columns, len(self._signatures))
         self._records.append(_RECORD.pack(*record[:5], number, len(payload), zlib.crc32(payload), record[8]))

@@ -34,6 +34,8 @@ class Settled:
     """Chunks whose index is not the one that was committed: they do not count."""
     chunks: list[Chunk]
     """Those that count."""
+    begins: list[Key]
+    """The first mini-batch of each."""
     short: dict[Key, dict[str, Any]]
     """Entries of mini-batches that succeeded but returned too little."""
     failed: dict[Key, dict[str, Any]]
@@ -42,12 +44,13 @@ class Settled:
     def __init__(self, segments: Segments, found: Replay) -> None:
         try:
             self.damaged, self.chunks = [], found.chunks
-            self.records = Payloads(segments, self.chunks, facts=True).records
+            payloads = Payloads(segments, self.chunks, facts=True)
         except SegmentDamaged:
             self.damaged = _without_index(segments, found.chunks)
             lost = set(self.damaged)
             self.chunks = [chunk for chunk in found.chunks if chunk not in lost]
-            self.records = Payloads(segments, self.chunks, facts=True).records
+            payloads = Payloads(segments, self.chunks, facts=True)
+        self.records, self.begins = payloads.records, payloads.begins
         self._tries = found.tries
         # It may be the end of a stream that is damaged: then streams are read on after what is left.
         self._streams = set() if self.damaged else set(found.streams)

@@ -45,7 +45,9 @@ def test_combining_on_a_store() -> None:
     command = [sys.executable, str(BENCHMARKS / "combine_objects.py"), "--small"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split(" | ")[1] for line in done.stdout.splitlines()[2:]] == ["4 MiB", "8 MiB"]
+    lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
+    rows = [line[:2] for line in lines if line[0] in ("12", "6", "no", "yes")]
+    assert rows == [["12", "4 MiB"], ["6", "8 MiB"], ["no", "0"], ["yes", "1"]]
 
 
 def test_planning() -> None:

@@ -31,8 +31,8 @@ SCRIPT = """
         return [f"{number:06}" + "x" * (int(sys.argv[2]) if number % 4 else 100)]
 """
 COUNT = 24
-SMALL, LARGE = 100, 6 * 2**20
-"""Bytes of most results: the client puts the whole by itself, or the store copies parts of it."""
+SMALL, MEDIUM, LARGE = 100, 3 * 2**20, 6 * 2**20
+"""Bytes of most results: the client puts the whole by itself, or they are gathered, or the store copies each."""
 
 
 def expected(size: int) -> bytes:
@@ -93,6 +93,7 @@ STEPS = {
     "segments.drop.before": 1, "segments.drop.after": 1,
 }  # fmt: skip
 """Steps of a run whose result is small; of which there are many, at which time one is taken."""
+OF_GATHERING = ("gather.after", "gather.commit.after")
 OF_A_LARGE_ONE = ("combine.upload.before", "combine.upload.after", "combine.finish.before", "combine.finish.after")
 
 
@@ -100,7 +101,9 @@ OF_A_LARGE_ONE = ("combine.upload.before", "combine.upload.after", "combine.fini
     ("s3", "point", "size"),
     [
         *(("moto", point, SMALL) for point in STEPS),
+        *(("moto", point, MEDIUM) for point in OF_GATHERING),
         *(("moto", point, LARGE) for point in OF_A_LARGE_ONE),
+        ("ceph", "gather.commit.before", MEDIUM),
         ("ceph", "segment.put.after", SMALL),
         ("ceph", "combine.upload.after", LARGE),
         ("ceph", "combine.finish.after", LARGE),

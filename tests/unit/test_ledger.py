@@ -162,6 +162,22 @@ def test_damaged_chunks_and_cleared_failures_do_not_count(tmp_path: Path) -> Non
     assert has_ended(ledger.path)
 
 
+def test_what_is_gathered_counts_in_the_place_of_its_parts(tmp_path: Path) -> None:
+    whole, other = Chunk("gathered-1.seg", 0, 80, 180, 3, 789), Chunk("slot-1.seg", 0, 8, 60, 1, 12)
+    ledger = Ledger.create(tmp_path / "ledger-1.jsonl", "a")
+    ledger.commit(*CHUNKS, other)
+    ledger.gathered(whole, CHUNKS)
+    ledger.close()
+    assert replay(ledger.path).chunks == [other, whole]
+    # Also where the line is an earlier epoch's
+    second = Ledger.create(
+        tmp_path / "ledger-2.jsonl", "a", epoch=2, earlier=[("ledger-1.jsonl", ledger.path.stat().st_size)]
+    )
+    second.void([whole])
+    second.close()
+    assert replay(second.path).chunks == [other]
+
+
 def test_an_epoch_without_a_whole_header_has_not_begun(tmp_path: Path) -> None:
     path = tmp_path / "ledger-1.jsonl"
     assert not is_begun(path)
