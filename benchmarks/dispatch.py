@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import agreement
 import data
 import harness
-import results
 from models import noop
 from peers import daft_frames, ray_data, spark
 
@@ -104,7 +104,7 @@ def check(folders: Mapping[str, Path]) -> None:
     """Every contender wrote one zero a mini-batch."""
     sizes = {}
     for name, out in folders.items():
-        found = results.rows_of(out)["result"]
+        found = agreement.rows_of(out)["result"]
         if set(found) != {0}:
             raise SystemExit(f"{name} wrote something else than zeros: {found[:3]}")
         told = json.loads((out / "timing.json").read_text())["work"]

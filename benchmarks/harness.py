@@ -148,13 +148,29 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of a contender that hangs or is not waited for: peers have servers and workers below them."""
-    for child in psutil.Process(process.pid).children(recursive=True):
+def _end(processes: list[psutil.Process], grace: float) -> None:
+    """Leave nothing of a contender: peers have servers and workers that outlive the process that started them."""
+    _, alive = psutil.wait_procs(processes, timeout=grace)
+    for process in alive:
         with suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.kill()
-    process.wait()
+            process.kill()
+    psutil.wait_procs(alive, timeout=10)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> tuple[float, int]:
+    """Wait for a contender's process; return seconds and the peak of memory."""
+    begin = time.perf_counter()
+    started = psutil.Process(process.pid)
+    with watched(process.pid) as peaks:
+        try:
+            process.wait(LIMIT)
+            return time.perf_counter() - begin, peaks.total
+        except BaseException:
+            with suppress(psutil.NoSuchProcess):
+                _end([*started.children(recursive=True), started], grace=0)
+            raise
+        finally:
+            _end(peaks.last, grace=0 if process.returncode else 10)
 
 
 def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
@@ -165,21 +181,18 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
-    with (folder / "said.txt").open("w") as said:
+    said = folder / "said.txt"
+    with said.open("w") as file:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        starting = time.perf_counter() - begin
         try:
-            with watched(process.pid) as peaks:
-                process.wait(LIMIT)
-                whole = time.perf_counter() - begin
-        except BaseException as error:
-            _kill(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise SystemExit(f"{name} took more than {LIMIT} s:\n{(folder / 'said.txt').read_text()}") from None
-            raise
+            seconds, peak = _watch(process)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
     if process.returncode:
-        raise SystemExit(f"{name} failed:\n{(folder / 'said.txt').read_text()}")
-    return Repeat(whole, peaks.total, Timing(**json.loads((folder / "timing.json").read_text())))
+        raise SystemExit(f"{name} failed:\n{said.read_text()}")
+    return Repeat(starting + seconds, peak, Timing(**json.loads((folder / "timing.json").read_text())))
 
 
 def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import agreement
 import data
 import harness
-import results
 from models import linear
 from peers import by_hand, daft_frames, dask_frames, ray_data, spark
 from table_work import TableWork, by_peer
@@ -46,7 +46,7 @@ BENCHMARK = harness.Benchmark(
         "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work)),
         "Daft": harness.Peer("daft", by_peer(daft_frames.score_table, work)),
     },
-    check=partial(results.same_rows, key="id"),
+    check=partial(agreement.same_rows, key="id"),
 )
 
 if __name__ == "__main__":
