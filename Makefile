@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 DEMO := build/demo
+BENCH := build/venv-bench
 
 .DELETE_ON_ERROR:
 .PHONY: demo test lint chaos bench bench-stores screenshot test-minimum clean
@@ -54,12 +55,30 @@ test-minimum:
 chaos: $(VENV)/.test-stamp
 	DASKBATCH_CHAOS_SEEDS=200 DASKBATCH_CLIENT_KILLS=50 $(BIN)/python -m pytest tests/integration/test_chaos.py $(PYTEST_ARGS)
 
-bench: $(VENV)/.test-stamp
-	$(BIN)/python benchmarks/dispatch.py
-	$(BIN)/python benchmarks/tables.py
-	$(BIN)/python benchmarks/images.py
-	$(BIN)/python benchmarks/threads.py
-	$(BIN)/python benchmarks/memory.py
+# All contenders run with one Python, so that pandas and Arrow are the same for all.
+$(BENCH)/.stamp: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing daskbatch and its peers into $(BENCH) (some minutes, once) ..."
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BENCH)/bin/python -m pip install --quiet -e '.[bench,demo]'
+	@touch $@
+
+bench: $(BENCH)/.stamp
+	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/skewed.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/startup.py --repeats 5 --json build/bench
+	$(BENCH)/bin/python benchmarks/failures.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/combine.py --repeats 5 --json build/bench
+	$(BENCH)/bin/python benchmarks/resume.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/mini_batch_size.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/memory.py --million --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/simulation.py --json build/bench
+	$(BENCH)/bin/python benchmarks/report.py build/bench
 
 # Each starts Ceph; some ten minutes, and 12 GB of memory for the last.
 bench-stores: $(VENV)/.test-stamp

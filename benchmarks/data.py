@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["DATA", "empty_files", "number_lines", "pictures", "segments", "tables"]
+__all__ = [
+    "DATA",
+    "ROWS_PER_MB",
+    "boosted_model",
+    "digits_model",
+    "empty_files",
+    "number_lines",
+    "parquet_tables",
+    "pictures",
+    "segments",
+    "tables",
+]
 
 DATA = Path(__file__).parent / "data"
 
@@ -20,24 +32,46 @@ def _once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
+ROW_BYTES = 73
+"""Bytes of a row of `tables` as CSV."""
+ROWS_PER_MB = 13_000
+"""Rows of the tables' mini-batches: 1 MB as CSV or a little less, and as Arrow."""
+
+
+def _frame(number: int, rows: int) -> Any:
+    """Return the rows of one table: an id and eight numbers."""
+    import numpy as np
+    import pandas as pd
+
+    random = np.random.default_rng(number)
+    frame = pd.DataFrame(random.normal(size=(rows, 8)).round(5), columns=[f"x{i}" for i in range(8)])
+    frame.insert(0, "id", np.arange(rows) + number * rows)
+    return frame
+
+
 def tables(files: int, size: int) -> Path:
     """Return a folder of `files` CSV files of about `size` bytes each: an id and eight numbers a row."""
-    row_bytes = 73
-    rows = max(size // row_bytes, 1)
 
     def make(folder: Path) -> None:
-        import numpy as np
-        import pandas as pd
         import pyarrow as pa
         import pyarrow.csv
 
         for number in range(files):
-            random = np.random.default_rng(number)
-            frame = pd.DataFrame(random.normal(size=(rows, 8)).round(5), columns=[f"x{i}" for i in range(8)])
-            frame.insert(0, "id", np.arange(rows) + number * rows)
+            frame = _frame(number, max(size // ROW_BYTES, 1))
             pyarrow.csv.write_csv(pa.Table.from_pandas(frame), folder / f"{number:04}.csv")
 
     return _once(DATA / f"tables-{files}x{size}", make)
+
+
+def parquet_tables(files: int, size: int) -> Path:
+    """Return the same rows as `tables` in Parquet files, their row groups as large as a mini-batch."""
+
+    def make(folder: Path) -> None:
+        for number in range(files):
+            frame = _frame(number, max(size // ROW_BYTES, 1))
+            frame.to_parquet(folder / f"{number:04}.parquet", index=False, row_group_size=ROWS_PER_MB)
+
+    return _once(DATA / f"parquet-{files}x{size}", make)
 
 
 def pictures(count: int) -> Path:
@@ -57,6 +91,50 @@ def pictures(count: int) -> Path:
             Image.fromarray(noisy).save(folder / f"{number:06}.png")
 
     return _once(DATA / f"pictures-{count}", make)
+
+
+def boosted_model() -> Path:
+    """Return the path of gradient boosting that was trained on rows like those of `tables`."""
+
+    def make(folder: Path) -> None:
+        import joblib
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        rows = _frame(1_000_000, 20_000).drop(columns="id").to_numpy()
+        target = (rows[:, 0] * rows[:, 1] + rows[:, 2] > rows[:, 3]).astype(int)
+        model = HistGradientBoostingClassifier(max_iter=100, random_state=0).fit(rows, target)
+        joblib.dump(model, folder / "model.joblib")
+
+    return _once(DATA / "boosted", make) / "model.joblib"
+
+
+def digits_model() -> Path:
+    """Return the path of a small convolutional network, trained on scikit-learn's handwritten digits."""
+
+    def make(folder: Path) -> None:
+        import keras
+        import numpy as np
+        from sklearn.datasets import load_digits
+
+        keras.utils.set_random_seed(0)
+        digits = load_digits()
+        pictures = np.repeat(np.repeat(digits.images, 4, axis=1), 4, axis=2)[:, 2:30, 2:30, None] / 16
+        model = keras.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                keras.layers.Conv2D(16, 3, activation="relu"),
+                keras.layers.MaxPooling2D(),
+                keras.layers.Conv2D(32, 3, activation="relu"),
+                keras.layers.MaxPooling2D(),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(pictures, digits.target, epochs=2, batch_size=64, verbose=0)
+        model.save(folder / "model.keras")
+
+    return _once(DATA / "digits", make) / "model.keras"
 
 
 def empty_files(count: int) -> Path:

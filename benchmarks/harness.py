@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import comparison
+import psutil
 from comparison import Comparison, Repeat, Timing
 from process_memory import watched
 
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 SLOTS = 2
+LIMIT = 900
+"""Seconds for one repeat of one contender; more is taken for a hang."""
 
 
 Contender = Callable[[Path, bool], Timing]
@@ -87,20 +91,22 @@ def daskbatch_timing(
     mini_batch_size: int | str,
     work: int | None = None,
     environment: Mapping[str, str] | None = None,
+    result: str = "predictions.csv",
 ) -> Timing:
     """Run daskbatch as a user would, and read its own account of the phases. Work counts mini-batches if not given."""
     import daskbatch
 
-    result = daskbatch.run(
+    run = daskbatch.run(
         str(script),
         str(inputs),
         output=str(output),
         mini_batch_size=mini_batch_size,
         process_count_per_node=SLOTS,
         environment_variables=dict(environment or {}),
+        append_row_file_name=result,
         progress=False,
     )
-    summary = result.summary
+    summary = run.summary
     done, first = int(summary["mini_batches"]["succeeded"]), float(summary["first_run_seconds"])
     return Timing(float(summary["seconds"]) - first, work or done, first)
 
@@ -142,17 +148,35 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing of a contender that hangs or is not waited for: peers have servers and workers below them."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.kill()
+    process.wait()
+
+
 def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     """Run one contender once, in a process of its own."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    # Peers' worker processes must find the models: they are started in ways that lose this program's own sys.path.
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
     with (folder / "said.txt").open("w") as said:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-        with watched(process.pid) as peaks:
-            process.wait()
-            whole = time.perf_counter() - begin
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        try:
+            with watched(process.pid) as peaks:
+                process.wait(LIMIT)
+                whole = time.perf_counter() - begin
+        except BaseException as error:
+            _kill(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise SystemExit(f"{name} took more than {LIMIT} s:\n{(folder / 'said.txt').read_text()}") from None
+            raise
     if process.returncode:
         raise SystemExit(f"{name} failed:\n{(folder / 'said.txt').read_text()}")
     return Repeat(whole, peaks.total, Timing(**json.loads((folder / "timing.json").read_text())))
