@@ -39,6 +39,8 @@ class Repeat:
     peak_rss: int
     """Bytes: the largest sum of resident memory over the process and all below it, looked at every 100 ms."""
     timing: Timing
+    client_rss: int | None = None
+    """Bytes: the high-water mark of the process that was started, where it was looked at."""
 
 
 def version(package: str) -> str | None:
@@ -96,7 +98,9 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Write ``NAME.json`` into `folder`."""
         repeats = {
-            name: [{"whole": r.whole, "peak_rss": r.peak_rss, **asdict(r.timing)} for r in rows]
+            name: [
+                {"whole": r.whole, "peak_rss": r.peak_rss, "client_rss": r.client_rss, **asdict(r.timing)} for r in rows
+            ]
             for name, rows in self.repeats.items()
         }
         told = {

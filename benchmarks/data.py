@@ -15,6 +15,7 @@ __all__ = [
     "number_lines",
     "parquet_tables",
     "pictures",
+    "segments",
     "tables",
 ]
 
@@ -155,3 +156,8 @@ def number_lines(count: int) -> Path:
             file.writelines(f"{number}\n" for number in range(count))
 
     return _once(DATA / f"numbers-{count}", make)
+
+
+def segments(size: int, make: Callable[[Path, int], None]) -> Path:
+    """Return a folder of segments with `size` bytes of results, as `make` makes them."""
+    return _once(DATA / f"segments-{size}", lambda folder: make(folder, size))

@@ -47,6 +47,13 @@ class Peaks:
     children: set[int] = field(default_factory=set)
     last: list[psutil.Process] = field(default_factory=list)
     """The children of the last sample."""
+    marks: dict[int, int] = field(default_factory=dict)
+    """Process to its high-water mark."""
+
+    @property
+    def summed(self) -> int:
+        """The high-water marks of all processes, the client's too, as if all had come at one moment."""
+        return sum(self.marks.values())
 
     def look(self, client: psutil.Process, marks: bool = True) -> None:
         """Take one sample; without `marks` of the sum alone, which asks less of the machine."""
@@ -54,9 +61,11 @@ class Peaks:
             self.last = children = client.children(recursive=True)
             self.total = max(self.total, sum(_present(process) for process in [client, *children]))
             if marks:
-                self.client = max(self.client, resident(client))
+                for process in [client, *children]:
+                    self.marks[process.pid] = max(self.marks.get(process.pid, 0), resident(process))
+                self.client = self.marks[client.pid]
                 self.children |= {child.pid for child in children}
-                self.child = max([self.child, *(resident(child) for child in children)])
+                self.child = max([self.child, *(self.marks[child.pid] for child in children)])
         except psutil.Error:
             return  # a process has ended between the list and the look
 
