@@ -1,7 +1,7 @@
 # make demo    scores real handwritten digits with a TensorFlow entry script
 # make test    lint, types and all tests
 # make chaos   200 runs whose processes are killed at random; about half an hour
-# make bench   the benchmarks, each beside its peers
+# make bench   the benchmarks, each beside its peers; Spark needs Java 17
 # make bench-stores  those of object stores
 # make screenshot  pictures of RunDetails in JupyterLab into docs/images
 # make clean   what the above have made

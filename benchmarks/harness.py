@@ -56,15 +56,21 @@ class Peer:
     package: str
     """The distribution's name, as pip knows it."""
     run: Contender
+    program: str = ""
+    """An executable that it needs on PATH, such as ``"java"``."""
 
     def __call__(self, out: Path, small: bool) -> Timing:
         """Be the contender."""
         return self.run(out, small)
 
     @property
-    def installed(self) -> bool:
-        """Whether this Python has the package."""
-        return comparison.version(self.package) is not None
+    def lacks(self) -> str | None:
+        """What is not installed here, None where nothing is missing."""
+        if comparison.version(self.package) is None:
+            return f"{self.package} is not installed; `make bench` installs it"
+        if self.program and shutil.which(self.program) is None:
+            return f"{self.program} is not on PATH"
+        return None
 
 
 @dataclass(frozen=True)
@@ -199,8 +205,9 @@ def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
     """Return the contenders that can run here; say which cannot."""
     found = {}
     for name, contender in contenders.items():
-        if isinstance(contender, Peer) and not contender.installed:
-            print(f"{name} is left out: {contender.package} is not installed; `make bench` installs it", flush=True)
+        lacks = contender.lacks if isinstance(contender, Peer) else None
+        if lacks:
+            print(f"{name} is left out: {lacks}", flush=True)
         else:
             found[name] = contender
     return found

@@ -44,7 +44,7 @@ BENCHMARK = harness.Benchmark(
         "dask.dataframe": by_peer(dask_frames.score_table, work),
         "joblib": harness.Peer("joblib", by_peer(by_hand.joblib_table, work)),
         "Ray Data": harness.Peer("ray", by_peer(ray_data.score_table, work)),
-        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work)),
+        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work), "java"),
         "Daft": harness.Peer("daft", by_peer(daft_frames.score_table, work)),
     },
     check=partial(agreement.same_rows, key="id"),

@@ -43,7 +43,7 @@ BENCHMARK = harness.Benchmark(
         "Arrow in a pool, parts": by_peer(by_hand.pool_arrow_parts, work),
         "dask.dataframe": by_peer(dask_frames.score_table, work),
         "Ray Data": harness.Peer("ray", by_peer(ray_data.score_table, work)),
-        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work)),
+        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work), "java"),
         "Daft": harness.Peer("daft", by_peer(daft_frames.score_table, work)),
     },
     check=partial(agreement.same_rows, key="id"),

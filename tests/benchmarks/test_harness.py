@@ -36,7 +36,12 @@ def parts(out, small):
 
 harness.main(__file__, harness.Benchmark(
     "toy", "a toy", "rows", lambda small: None,
-    {"ours": ours, "parts": parts, "stranger": harness.Peer("no-such-package-anywhere", ours)},
+    {
+        "ours": ours,
+        "parts": parts,
+        "stranger": harness.Peer("no-such-package-anywhere", ours),
+        "rider": harness.Peer("numpy", ours, "no-such-program"),
+    },
     partial(agreement.same_rows, key="id"),
 ))
 """
@@ -58,6 +63,7 @@ def test_table_and_json(program: list[str], tmp_path: Path) -> None:
     done = run(program)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stranger is left out: no-such-package-anywhere is not installed; `make bench` installs it" in done.stdout
+    assert "rider is left out: no-such-program is not on PATH" in done.stdout
     rows = {line[:24].strip(): line[24:].split() for line in done.stdout.splitlines()}
     assert rows["parts"][:2] == ["1.500", "1.50..1.50"]
     assert rows["parts"][5] == "0.333"
