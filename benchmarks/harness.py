@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 SLOTS = 2
+MARK = "DASKBATCH_BENCHMARK"
+"""Environment variable by which a contender's processes are known, even when their parents have died."""
 LIMIT = 900
 """Seconds for one repeat of one contender; more is taken for a hang."""
 
@@ -154,29 +157,35 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
-def _end(processes: list[psutil.Process], grace: float) -> None:
+def _end(processes: Iterable[psutil.Process], grace: float) -> None:
     """Leave nothing of a contender: peers have servers and workers that outlive the process that started them."""
-    _, alive = psutil.wait_procs(processes, timeout=grace)
+    _, alive = psutil.wait_procs(list(processes), timeout=grace)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=10)
 
 
-def _watch(process: subprocess.Popen[bytes]) -> tuple[float, int]:
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    """Yield the processes that carry the mark in their environment, whoever their parent is."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                yield process
+
+
+def _watch(process: subprocess.Popen[bytes], mark: str) -> tuple[float, int]:
     """Wait for a contender's process; return seconds and the peak of memory."""
     begin = time.perf_counter()
-    started = psutil.Process(process.pid)
     with watched(process.pid) as peaks:
         try:
             process.wait(LIMIT)
             return time.perf_counter() - begin, peaks.total
-        except BaseException:
-            with suppress(psutil.NoSuchProcess):
-                _end([*started.children(recursive=True), started], grace=0)
-            raise
         finally:
-            _end(peaks.last, grace=0 if process.returncode else 10)
+            # Those that Ray renames lose their environment's beginning: they were among the last seen.
+            _end({*_marked(mark), *peaks.last}, grace=10 if process.returncode == 0 else 0)
+            process.kill()  # does nothing to one that has ended
+            process.wait()
 
 
 def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
@@ -184,8 +193,8 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # Peers' worker processes must find the models: they are started in ways that lose this program's own sys.path.
-    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    paths, mark = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])], uuid.uuid4().hex
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), MARK: mark}
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
     said = folder / "said.txt"
     with said.open("w") as file:
@@ -193,7 +202,7 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         starting = time.perf_counter() - begin
         try:
-            seconds, peak = _watch(process)
+            seconds, peak = _watch(process, mark)
         except subprocess.TimeoutExpired:
             raise SystemExit(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
     if process.returncode:
