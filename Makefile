@@ -1,7 +1,7 @@
 # make demo    scores real handwritten digits with a TensorFlow entry script
 # make test    lint, types and all tests
 # make chaos   200 runs whose processes are killed at random; about half an hour
-# make bench   the benchmarks, each beside its peers
+# make bench   the benchmarks, each beside its peers; Spark needs Java 17
 # make bench-stores  those of object stores
 # make screenshot  pictures of RunDetails in JupyterLab into docs/images
 # make clean   what the above have made
@@ -70,7 +70,15 @@ bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --json build/bench
 	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --json build/bench
 	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/memory.py
+	$(BENCH)/bin/python benchmarks/skewed.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/startup.py --repeats 5 --json build/bench
+	$(BENCH)/bin/python benchmarks/failures.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/combine.py --repeats 5 --json build/bench
+	$(BENCH)/bin/python benchmarks/resume.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/mini_batch_size.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/memory.py --million --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/simulation.py --json build/bench
+	$(BENCH)/bin/python benchmarks/report.py build/bench
 
 # Each starts Ceph; some ten minutes, and 12 GB of memory for the last.
 bench-stores: $(VENV)/.test-stamp

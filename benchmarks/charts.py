@@ -34,12 +34,12 @@ def draw(found: Mapping[str, Comparison], folder: Path) -> dict[str, str]:
     mpl.rcParams["svg.hashsalt"] = "daskbatch"  # the same figures give the same bytes
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    if "mini_batch_bytes" in found:
-        points = [(_megabytes(name), _rate(rows)) for name, rows in found["mini_batch_bytes"].repeats.items()]
+    if "mini-batch-bytes" in found:
+        points = [(_megabytes(name), _rate(rows)) for name, rows in found["mini-batch-bytes"].repeats.items()]
         _plot(folder / "throughput-tables.svg", {"CSV": points}, "MB a mini-batch", "MB/s")
         drawn["throughput-tables.svg"] = "Throughput of tables against the size of a mini-batch"
-    if "mini_batch_files" in found:
-        repeats = found["mini_batch_files"].repeats
+    if "mini-batch-files" in found:
+        repeats = found["mini-batch-files"].repeats
         points = [(float(name.replace(",", "")), _rate(rows)) for name, rows in repeats.items()]
         _plot(folder / "throughput-pictures.svg", {"PNG": points}, "pictures a mini-batch", "pictures/s")
         drawn["throughput-pictures.svg"] = "Throughput of pictures against how many a mini-batch has"

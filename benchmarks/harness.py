@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 SLOTS = 2
+MARK = "DASKBATCH_BENCHMARK"
+"""Environment variable by which a contender's processes are known, even when their parents have died."""
 LIMIT = 900
 """Seconds for one repeat of one contender; more is taken for a hang."""
 
@@ -56,15 +59,21 @@ class Peer:
     package: str
     """The distribution's name, as pip knows it."""
     run: Contender
+    program: str = ""
+    """An executable that it needs on PATH, such as ``"java"``."""
 
     def __call__(self, out: Path, small: bool) -> Timing:
         """Be the contender."""
         return self.run(out, small)
 
     @property
-    def installed(self) -> bool:
-        """Whether this Python has the package."""
-        return comparison.version(self.package) is not None
+    def lacks(self) -> str | None:
+        """What is not installed here, None where nothing is missing."""
+        if comparison.version(self.package) is None:
+            return f"{self.package} is not installed; `make bench` installs it"
+        if self.program and shutil.which(self.program) is None:
+            return f"{self.program} is not on PATH"
+        return None
 
 
 @dataclass(frozen=True)
@@ -148,13 +157,35 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of a contender that hangs or is not waited for: peers have servers and workers below them."""
-    for child in psutil.Process(process.pid).children(recursive=True):
+def _end(processes: Iterable[psutil.Process], grace: float) -> None:
+    """Leave nothing of a contender: peers have servers and workers that outlive the process that started them."""
+    _, alive = psutil.wait_procs(list(processes), timeout=grace)
+    for process in alive:
         with suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.kill()
-    process.wait()
+            process.kill()
+    psutil.wait_procs(alive, timeout=10)
+
+
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    """Yield the processes that carry the mark in their environment, whoever their parent is."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                yield process
+
+
+def _watch(process: subprocess.Popen[bytes], mark: str) -> tuple[float, int]:
+    """Wait for a contender's process; return seconds and the peak of memory."""
+    begin = time.perf_counter()
+    with watched(process.pid) as peaks:
+        try:
+            process.wait(LIMIT)
+            return time.perf_counter() - begin, peaks.total
+        finally:
+            # Those that Ray renames lose their environment's beginning: they were among the last seen.
+            _end({*_marked(mark), *peaks.last}, grace=10 if process.returncode == 0 else 0)
+            process.kill()  # does nothing to one that has ended
+            process.wait()
 
 
 def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
@@ -162,32 +193,30 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # Peers' worker processes must find the models: they are started in ways that lose this program's own sys.path.
-    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    paths, mark = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])], uuid.uuid4().hex
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), MARK: mark}
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
-    with (folder / "said.txt").open("w") as said:
+    said = folder / "said.txt"
+    with said.open("w") as file:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        starting = time.perf_counter() - begin
         try:
-            with watched(process.pid) as peaks:
-                process.wait(LIMIT)
-                whole = time.perf_counter() - begin
-        except BaseException as error:
-            _kill(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise SystemExit(f"{name} took more than {LIMIT} s:\n{(folder / 'said.txt').read_text()}") from None
-            raise
+            seconds, peak = _watch(process, mark)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
     if process.returncode:
-        raise SystemExit(f"{name} failed:\n{(folder / 'said.txt').read_text()}")
-    return Repeat(whole, peaks.total, Timing(**json.loads((folder / "timing.json").read_text())))
+        raise SystemExit(f"{name} failed:\n{said.read_text()}")
+    return Repeat(starting + seconds, peak, Timing(**json.loads((folder / "timing.json").read_text())))
 
 
 def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
     """Return the contenders that can run here; say which cannot."""
     found = {}
     for name, contender in contenders.items():
-        if isinstance(contender, Peer) and not contender.installed:
-            print(f"{name} is left out: {contender.package} is not installed; `make bench` installs it", flush=True)
+        lacks = contender.lacks if isinstance(contender, Peer) else None
+        if lacks:
+            print(f"{name} is left out: {lacks}", flush=True)
         else:
             found[name] = contender
     return found

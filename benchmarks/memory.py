@@ -36,7 +36,7 @@ FILE_MB = 6
 def counts(kind: str, small: bool, million: bool) -> list[int]:
     """Return the sizes of one kind: mini-batches, or MB of a table that is cut into mini-batches of 2 MB."""
     if kind == "tables":
-        return [10 * WINDOW * 2 // 10, 100 * WINDOW * 2 // 10] if small else [10 * WINDOW * 2, 100 * WINDOW * 2]
+        return [12, 24] if small else [10 * WINDOW * 2, 100 * WINDOW * 2]
     return [100, 1_000] if small else [10_000, 100_000, *([1_000_000] if million else [])]
 
 

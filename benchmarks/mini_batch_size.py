@@ -49,7 +49,7 @@ def check(folders: Mapping[str, Path]) -> None:
 
 BENCHMARKS = (
     harness.Benchmark(
-        name="mini_batch_bytes",
+        name="mini-batch-bytes",
         title="throughput of tables against the size of a mini-batch",
         unit="MB",
         prepare=table,
@@ -57,7 +57,7 @@ BENCHMARKS = (
         check=check,
     ),
     harness.Benchmark(
-        name="mini_batch_files",
+        name="mini-batch-files",
         title="throughput of pictures against how many a mini-batch has",
         unit="pictures",
         prepare=pictures,

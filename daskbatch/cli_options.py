@@ -214,15 +214,16 @@ OPTIONS = (
     Option(
         "compute",
         "local|serial|NAME|FILE",
-        "serial: one mini-batch after the other, in this process. A batch queue such as Slurm: the name of a compute"
-        " target of the workspace, or a YAML file with type: slurm and what a job needs.",
+        "serial: one mini-batch after the other, in this process. A batch queue such as Slurm, or hosts over SSH: the"
+        " name of a compute target of the workspace, or a YAML file with type: slurm and what a job needs, or type: ssh"
+        " and hosts.",
         default="local",
         in_try=False,
     ),
     Option(
         "min_nodes",
         "COUNT",
-        "Jobs of a queue whose workers must be there before the work begins; more join as they come.",
+        "Jobs or hosts whose workers must be there before the work begins; more join as they come.",
         in_try=False,
     ),
     Option(
@@ -235,7 +236,7 @@ OPTIONS = (
     Option(
         "job_replacements",
         "COUNT",
-        "Jobs that end or are killed before their walltime and are replaced, at most.",
+        "Jobs, or workers on hosts, that end or are killed before their time and are replaced, at most.",
         in_try=False,
     ),
     Option("dashboard", "", "Open Dask's dashboard, on this machine only.", in_try=False),

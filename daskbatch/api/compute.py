@@ -101,7 +101,7 @@ class ComputeTarget:
     workspace: Workspace
     name: str
     type: str
-    """``"Local"``, ``"Dask"``, ``"AmlCompute"``, or that of a batch queue, such as ``"slurm"``."""
+    """``"Local"``, ``"Dask"``, ``"AmlCompute"``, ``"ssh"``, or that of a batch queue, such as ``"slurm"``."""
     document: Mapping[str, Any]
     """What is stored."""
 
@@ -156,7 +156,7 @@ class ComputeTarget:
         *,
         definition: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     ) -> ComputeTarget:
-        """Give a name to a Dask cluster that is there, or to a batch queue.
+        """Give a name to a Dask cluster that is there, to a batch queue, or to hosts that are reached over SSH.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class ComputeTarget:
             Whether to replace a target of that name.
         definition : mapping or path, optional
             In the place of `scheduler`: ``type``, such as ``"slurm"``, and what a job needs, under dask-jobqueue's
-            names; or a YAML file with that.
+            names; ``"ssh"`` and hosts, under those of ``distributed.SSHCluster``; or a YAML file with that.
 
         Raises
         ------
@@ -307,9 +307,11 @@ def target_names(workspace: Workspace) -> list[str]:
 def _content(
     name: str, scheduler: str | None, definition: Mapping[str, Any] | os.PathLike[str] | str | None
 ) -> dict[str, Any]:
-    """What is stored of a Dask cluster or a queue."""
+    """What is stored of a Dask cluster, a queue or hosts."""
     if (scheduler is None) == (definition is None):
-        raise UsageError("Give either scheduler=, of a Dask cluster that is there, or definition=, of a batch queue.")
+        raise UsageError(
+            "Give either scheduler=, of a Dask cluster that is there, or definition=, of a batch queue or hosts."
+        )
     if scheduler is not None:
         return {"type": "Dask", "scheduler": scheduler_address(scheduler)}
     if not isinstance(definition, Mapping):

@@ -231,14 +231,14 @@ def run(
         tls_ca_file, tls_cert, tls_key : str
             Files for a ``tls://`` address. Default: what Dask's configuration says.
         compute : str, path, mapping or ComputeTarget
-            ``"local"``; ``"serial"``: everything in this process, one after the other; or a batch queue: the name of a
-            compute target of the workspace, a YAML file, or a mapping, see ``docs/hpc.md``. Each job is one Dask
-            worker, ``node_count`` the number of jobs, and ``process_count_per_node`` the slots of each.
+            ``"local"``; ``"serial"``: everything in this process, one after the other; or a batch queue or hosts over
+            SSH: the name of a compute target of the workspace, a YAML file, or a mapping, see ``docs/hpc.md``. Each job
+            or host is one Dask worker, ``node_count`` their number, ``process_count_per_node`` the slots of each.
         min_nodes, min_nodes_timeout : int, float
-            Jobs of a queue whose workers must be there before the work begins, and seconds until fewer are an error.
+            Jobs or hosts whose workers must be there before the work begins, and seconds until fewer are an error.
             Default 1, and no limit.
         job_replacements : int
-            How many jobs of a queue that end or are killed before their walltime are replaced. Default 100.
+            How many jobs, or workers on hosts, that end or are killed before their time are replaced. Default 100.
         dashboard : bool
             Have Dask's dashboard, on loopback.
         task_seconds : float

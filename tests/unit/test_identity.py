@@ -61,6 +61,7 @@ def test_every_option_is_in_a_group() -> None:
     assert set(RunOptions.__annotations__) <= set(GROUPS)
 
 
+HOSTS = {"type": "ssh", "hosts": ["one", "two"]}
 CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "input_format": ({}, {"input_format": "csv"}, "input_format was auto, now csv"),
     "mini_batch_size": ({"mini_batch_size": 10}, {"mini_batch_size": "5"}, "mini_batch_size was 10, now 5"),
@@ -116,7 +117,7 @@ CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "node_count": ({}, {"node_count": 2}, ""),
     "process_count_per_node": ({}, {"process_count_per_node": 2}, ""),
     "compute": ({}, {"compute": "serial"}, ""),
-    "min_nodes": ({}, {"min_nodes": 2}, ""),
+    "min_nodes": ({"compute": HOSTS}, {"compute": HOSTS, "min_nodes": 2}, ""),
     "min_nodes_timeout": ({}, {"min_nodes_timeout": 60}, ""),
     "job_replacements": ({}, {"job_replacements": 2}, ""),
     "scheduler": ({}, {"scheduler": "tcp://host:1"}, ""),

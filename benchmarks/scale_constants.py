@@ -1,0 +1,320 @@
+"""What the engine's own steps cost, measured on this machine with its own code, for `simulation`.
+
+Seconds are those of the processor, unless it says otherwise, so that a busy machine says the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import data
+import psutil
+
+__all__ = ["Constants", "measured"]
+
+PLACES = 1_000
+TRIALS = 3
+PATIENCE = 30.0
+"""Seconds that messages get to arrive."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Seconds and bytes. Each can be given as an option in place of being measured."""
+
+    plan: float
+    """Listing and planning, a file."""
+    row: float
+    """Taking a row off the plan and encoding it, without what follows."""
+    mini_batch: float
+    """The same for each mini-batch in it."""
+    place: float
+    """Finding the place for a row, for each place that there is."""
+    book: float
+    """Booking a report and its line in the ledger."""
+    sync: float
+    """The ledger's fsync, which the engine waits for; of the clock, not of the processor."""
+    client: float
+    """Dask's part of a task in the client."""
+    scheduler: float
+    """Dask's part of a task in the scheduler."""
+    client_event: float
+    """A word of progress, in the client."""
+    scheduler_event: float
+    """A word of progress, in the scheduler."""
+    call: float
+    """A call to a worker and back, by the clock: each worker is dealt its slots by one."""
+    combine: float
+    """Sorting and reading back, a mini-batch of a few bytes."""
+    chunk_bytes: float
+    """Memory of a task that is done, until the end."""
+    waiting_bytes: float
+    """Memory of a mini-batch that is sent and not done."""
+    combine_bytes: float
+    """Memory of a mini-batch while results are combined."""
+
+
+def best(step: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """Return the least seconds of a few trials."""
+    seconds = []
+    for _ in range(TRIALS):
+        began = clock()
+        step()
+        seconds.append(clock() - began)
+    return min(seconds)
+
+
+def planning(scratch: Path, count: int) -> tuple[float, list[Any]]:
+    """Return seconds a file, and the mini-batches of the plan."""
+    from daskbatch.plan import make_plan, read_plan
+    from daskbatch.spec import InputSpec
+    from daskbatch.types import MiniBatchSize
+
+    spec = InputSpec((str(data.empty_files(count)),), "files", MiniBatchSize("files", 1))
+    plan = make_plan(spec, scratch / "plan.jsonl")
+    return best(lambda: make_plan(spec, scratch / "plan.jsonl")) / count, list(read_plan(plan))
+
+
+def sending(scratch: Path, batches: list[Any]) -> tuple[float, float, float]:
+    """Return seconds a row, a mini-batch of it, and a place."""
+    one = _rows_sent(scratch, batches, 1, 1)
+    many = _rows_sent(scratch, batches, 1, len(batches) // 20)
+    among = _rows_sent(scratch, batches, PLACES, 1)
+    each = max(0.0, (many - one) / (len(batches) // 20 - 1))
+    return max(0.0, one - each), each, max(0.0, (among - one) / (PLACES - 1))
+
+
+def _rows_sent(scratch: Path, batches: list[Any], places: int, length: int) -> float:
+    """Return seconds a row of `length` mini-batches, for `places` places."""
+    from daskbatch.engine.allot import Allotment
+    from daskbatch.engine.backlog import Backlog
+    from daskbatch.engine.places import Place, Places
+    from daskbatch.worker.wire import encode_row
+
+    rows = 20
+    with _books(scratch) as books:
+
+        def step() -> None:
+            endless = chain.from_iterable(repeat(batches))
+            backlog = Backlog(endless, 10**9, True, float(length), books)
+            backlog.learn(batches[:1], 1, 1.0)
+            there: Any = Places.__new__(Places)
+            there.all = [Place(f"tcp://10.0.{n >> 8}.{n & 255}:1", str(n), 1, (0,), str(n)) for n in range(places)]
+            allotment = Allotment(there, backlog)
+            for _ in range(rows):
+                found = allotment.next(idle=False)
+                assert found is not None
+                row, place = found
+                assert len(row) == length
+                encode_row(row, 2.0, books.retries_of(row))
+                place.tasks += 1 if places > 1 else 0
+
+        return best(step) / rows
+
+
+@contextmanager
+def _books(scratch: Path) -> Iterator[Any]:
+    from daskbatch.engine.books import Books
+    from daskbatch.policy import Limits
+    from daskbatch.store.ledger import Ledger
+
+    path = scratch / f"ledger-{time.monotonic_ns()}.jsonl"
+    ledger = Ledger.create(path, "scale")
+    try:
+        yield Books(Limits(-1, None, None), 3, ledger, lambda _: None)
+    finally:
+        ledger.close()
+
+
+def booking(scratch: Path, batches: list[Any], count: int = 200) -> tuple[float, float, float]:
+    """Return seconds a report, those of its fsync, and bytes that stay of it."""
+    from daskbatch.types import Chunk
+    from daskbatch.worker.task_report import TaskReport
+
+    row = batches[:20]
+
+    def reports(first: int) -> Iterator[dict[str, Any]]:
+        for number in range(first, first + count):
+            report = TaskReport("node", "process000")
+            for batch in row:
+                report.succeed(batch.file, batch.index, 1, 1, 0.1)
+            report.whole = True
+            yield report.as_dict(Chunk(f"node-1-{number}-0.seg", 0, 800 + number, 1600 + number, len(row), number), 2.0)
+
+    with _books(scratch) as books:
+
+        def enter() -> None:
+            for report in reports(0):
+                books.enter(row, report)
+
+        seconds = best(enter) / count
+        sync = max(0.0, best(enter, time.perf_counter) / count - seconds)
+        tracemalloc.start()
+        for report in reports(10_000):
+            books.enter(row, report)
+        size = tracemalloc.get_traced_memory()[0] / count
+        tracemalloc.stop()
+    return seconds, sync, size
+
+
+def waiting(scratch: Path, count: int) -> float:
+    """Return bytes of a mini-batch that was taken off the plan."""
+    from daskbatch.plan import make_plan, read_plan
+    from daskbatch.spec import InputSpec
+    from daskbatch.types import MiniBatchSize
+
+    spec = InputSpec((str(data.empty_files(count)),), "files", MiniBatchSize("files", 1))
+    plan = make_plan(spec, scratch / "plan.jsonl")
+    tracemalloc.start()
+    kept = list(read_plan(plan))
+    size = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    return size
+
+
+def combining(scratch: Path, count: int) -> tuple[float, float]:
+    """Return seconds and bytes a mini-batch whose result is a few bytes."""
+    from daskbatch.store.combine import combine
+    from daskbatch.store.segments import SegmentFolder, SegmentWriter
+    from daskbatch.types import Record
+
+    folder = scratch / "segments"
+    folder.mkdir()
+    writers = [SegmentWriter(folder, name) for name in ("one", "two")]
+    chunks = []
+    for start in range(0, count, 20):
+        writer = writers[start // 20 % 2]
+        for index in range(start, start + 20):
+            writer.append(Record(index, 0, 1, 1, 1, 0, 0, 0, 0.1), b"0\n", '[["result","int64"]]')
+        chunk = writer.commit()
+        assert chunk is not None
+        chunks.append(chunk)
+    for writer in writers:
+        writer.close()
+    seconds = best(lambda: combine(SegmentFolder(folder), scratch, chunks, scratch / "out.txt")) / count
+    tracemalloc.start()
+    combine(SegmentFolder(folder), scratch, chunks, scratch / "out.txt")
+    size = tracemalloc.get_traced_memory()[1] / count
+    tracemalloc.stop()
+    return seconds, size
+
+
+async def tell(topic: str, count: int, pause: float, dask_worker: Any) -> None:
+    """Have a worker tell the client of progress, with a `pause` between words."""
+    for number in range(count):
+        await asyncio.sleep(pause)
+        news = {"task": number, "node": "n", "process": "p", "failures": [], "short": [], "done": 9, "items": 9}
+        dask_worker.log_event(topic, news)
+
+
+def nothing(name: str, task: int, row: bytes) -> dict[str, Any]:
+    """Return what a task of a row returns, without running it."""
+    from daskbatch.worker.task_report import TaskReport
+
+    return TaskReport(name, f"{task}{len(row)}").as_dict(None, 2.0)
+
+
+def answer(dask_worker: Any) -> str:
+    """Return at once."""
+    return str(dask_worker.address)
+
+
+def over_dask(scratch: Path, batches: list[Any], count: int) -> tuple[float, float, float, float, float]:
+    """Return the seconds of a task in client and scheduler, of a word of progress in both, and of a call."""
+    from distributed import Client
+
+    from daskbatch.engine.calls import begin_calls, fetch
+    from daskbatch.worker.wire import encode_row
+
+    file = scratch / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    options = ["--scheduler-file", str(file), "--no-dashboard"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    scheduler = subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *options], **quiet)
+    worker = subprocess.Popen(
+        [*dask, "worker", "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", *options], **quiet
+    )
+    try:
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(1)
+            (address,) = client.scheduler_info(n_workers=-1)["workers"]
+            theirs = psutil.Process(scheduler.pid)
+
+            def spent() -> tuple[float, float]:
+                times = theirs.cpu_times()
+                return time.process_time(), times.user + times.system
+
+            def tasks() -> None:
+                import queue
+
+                inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+                row = encode_row(batches[:20], 2.0, {})
+                for number in range(count):
+                    future = client.submit(
+                        nothing, "name", number, row, key=f"t-{time.monotonic_ns()}", workers=[address], pure=False
+                    )
+                    future.add_done_callback(lambda done: fetch(client, done, inbox.put))
+                for _ in range(count):
+                    future, result = inbox.get()
+                    assert result.result()["seconds"] == 2.0
+                    future.release()
+
+            def events(pause: float) -> None:
+                heard: list[Any] = []
+                topic = f"progress-{pause}"
+                client.subscribe_topic(topic, heard.append)
+                client.run(tell, topic, count, pause)
+                end = time.monotonic() + PATIENCE
+                while len(heard) < count:
+                    if time.monotonic() > end:
+                        raise SystemExit(f"{len(heard)} of {count} words of progress came within {PATIENCE:g} s")
+                    time.sleep(0.02)
+
+            def costs(step: Callable[[], None]) -> list[float]:
+                before = spent()
+                step()
+                return [(after - was) / count for was, after in zip(before, spent(), strict=True)]
+
+            tasks()  # what is paid once
+            found = costs(tasks)
+            # The scheduler hears each worker by itself; what it hears in two milliseconds goes to the client together.
+            together, apart = costs(lambda: events(0.0)), costs(lambda: events(0.004))
+            found += [together[0], apart[1]]
+
+            def one_call() -> None:
+                begin_calls(client, answer, workers=[address])[address].result()
+
+            call = best(one_call, time.perf_counter)
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+    return found[0], found[1], found[2], found[3], call
+
+
+def measured(small: bool) -> Constants:
+    """Measure all of them; some seconds."""
+    count = 1_000 if small else 20_000
+    with tempfile.TemporaryDirectory(prefix="daskbatch-scale-", dir=data.DATA) as folder:
+        scratch = Path(folder)
+        plan, batches = planning(scratch, count)
+        row, mini_batch, place = sending(scratch, batches)
+        book, sync, chunk_bytes = booking(scratch, batches)
+        dask = over_dask(scratch, batches, 100 if small else 2_000)
+        combine, combine_bytes = combining(scratch, count)
+        each = waiting(scratch, count)
+        values = (plan, row, mini_batch, place, book, sync, *dask, combine, chunk_bytes, each, combine_bytes)
+    return Constants(**dict(zip((field.name for field in fields(Constants)), values, strict=True)))
