@@ -297,12 +297,12 @@ class Hosts:
         another = self._use_next()
         there = len(self._tasks) - 1  # but this one
         enough = there >= self._floor or (self._enough and there > 0)
-        text = f"left out: {self._out[-1]}"
+        text = "left out"
         if not another and there == 0:
-            text += ". No host is left"
+            text = "no host is left; the last one"
         elif not another and not enough:
-            text += f". {there} of min_nodes={self._floor} are left"
-        self._happen(Happening(text, fatal=not another and not enough))
+            text = f"{there} of min_nodes={self._floor} hosts are left; left out"
+        self._happen(Happening(f"{text}: {self._out[-1]}", fatal=not another and not enough))
 
     def _happen(self, happening: Happening) -> None:
         with self._lock:

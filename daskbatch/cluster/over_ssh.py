@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 from distributed.comm.addressing import parse_host_port
@@ -53,11 +53,11 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
     if keep:
         logs.mkdir(parents=True, exist_ok=True)
     with quiet(), quiet_scheduler(), ExitStack() as stack:
-        cluster = own_scheduler(security, options, spec.dashboard)
+        listen = {name: given for name, given in options.items() if name != "contact_address"}
+        cluster = own_scheduler(security, listen, spec.dashboard)
 
         def command(host: SSHHost, name: str, own: str | None) -> str:
-            chosen = not options.keys().isdisjoint(("host", "interface", "contact_address"))
-            address = cluster.scheduler_address if own is None or chosen else _at(own, cluster.scheduler_address)
+            address = _told(options, own, cluster.scheduler_address)
             return worker_command(compute, host, address, name, spec.process_count_per_node)
 
         hosts = Hosts(
@@ -84,8 +84,13 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         yield client, hosts
 
 
-def _at(own: str, scheduler: str) -> str:
-    """The scheduler's address for a host that reaches this machine by its address `own`."""
+def _told(options: Mapping[str, Any], own: str | None, scheduler: str) -> str:
+    """The scheduler's address for a host that is reached from this machine's address `own`."""
+    chosen = options.get("contact_address")
+    if chosen:
+        return chosen if "://" in chosen else f"tls://{chosen}"
+    if own is None or "host" in options or "interface" in options:
+        return scheduler
     _, port = parse_host_port(scheduler.partition("://")[2])
     return f"tls://[{own}]:{port}" if ":" in own else f"tls://{own}:{port}"
 

@@ -14,14 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from daskbatch import __version__
 
 __all__ = ["REFUSED", "main", "message"]
 
 REFUSED = 2
-"""Exit status: here no worker can do this run; the last line that is printed says why."""
+"""Exit status: no worker can do this run here; the last line that is printed says why."""
 
 _DEATH_TIMEOUT = 60  # seconds that a worker looks for a scheduler
 _PATIENCE = 5.0  # seconds for an orderly end
@@ -66,9 +66,13 @@ def main(arguments: Sequence[str]) -> None:
     given = json.loads(line)
     problem = _problem(given)
     if problem:
-        print(problem, file=sys.stderr, flush=True)
-        sys.exit(REFUSED)
+        _refuse(problem)
     asyncio.run(_work(scheduler, name, json.loads(rest[0]) if rest else {}, given["credentials"]))
+
+
+def _refuse(why: str) -> NoReturn:
+    print(why, file=sys.stderr, flush=True)
+    sys.exit(REFUSED)
 
 
 def _problem(given: Mapping[str, Any]) -> str:
@@ -111,7 +115,13 @@ async def _work(scheduler: str, name: str, options: Mapping[str, Any], credentia
     loop = asyncio.get_running_loop()
     # From a thread: what a task does may hold up the loop.
     threading.Thread(target=_end_with_client, args=(loop, worker), name="daskbatch-client-watch", daemon=True).start()
-    await worker
+    try:
+        await worker
+    except TimeoutError:
+        _refuse(
+            f"no scheduler answers at {scheduler} within {worker.death_timeout:g} s. Next: open the way to it, or give"
+            " host, interface, port or contact_address in scheduler_options"
+        )
     await worker.finished()
 
 

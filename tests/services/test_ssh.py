@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -14,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from lives import kill, wait_for
+from other_user import listening
 from s3_server import free_port
 from ssh_server import SSHServer
 
@@ -57,6 +61,13 @@ class Work:
         }  # fmt: skip
         return daskbatch.run(str(self.script), str(self.inputs), **{**given, **options})
 
+    def command(self, *options: str) -> subprocess.Popen[bytes]:
+        file = self.folder / "hosts.json"
+        file.write_text(json.dumps(self.target))
+        where = ["--output", str(self.output), "--compute", str(file), "--mini-batch-size", "1", "--quiet"]
+        command = [sys.executable, "-m", "daskbatch", "run", str(self.script), str(self.inputs), *where, *options]
+        return subprocess.Popen([*command, "--", *self.arguments])
+
     def oracle(self) -> bytes:
         made = self.run(output=self.folder / "oracle", arguments=[self.arguments[0], "0"], compute="serial")
         assert made.output_file is not None
@@ -68,14 +79,33 @@ class Work:
     def begun(self) -> int:
         return len(self.notes.read_text().splitlines()) if self.notes.exists() else 0
 
+    def programs(self) -> dict[psutil.Process, list[str]]:
+        """What runs on the hosts, and the command line of each."""
+        found = {}
+        for process in self.ssh.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() != "sshd":
+                    found[process] = process.cmdline()
+        return found
+
     def workers(self) -> list[psutil.Process]:
-        """The programs on the hosts."""
-        found = self.ssh.processes()
-        return [process for process in found if "daskbatch.cluster.ssh_worker" in (process.cmdline() or [])]
+        return [process for process, words in self.programs().items() if "daskbatch.cluster.ssh_worker" in words]
 
     def nothing_left(self) -> None:
         """No process of a session on any host."""
-        wait_for(lambda: {process.name() for process in self.ssh.processes()} <= {"sshd"}, "the end of all processes")
+        wait_for(lambda: not self.programs(), "the end of all processes")
+
+
+def is_closed_to_strangers(port: int) -> bool:
+    """Whether a TLS client without a certificate is told nothing."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+        try:
+            with context.wrap_socket(plain) as tls:
+                return tls.recv(1) == b""
+        except (ssl.SSLError, ConnectionError):
+            return True
 
 
 @pytest.fixture
@@ -90,9 +120,14 @@ def test_a_worker_and_a_connection_that_are_lost(work: Work, capsys: pytest.Capt
         workers = work.workers()
         assert len(workers) == 2
         # Then what others may see has no key in it
-        for process in work.ssh.processes():
-            seen = [*process.cmdline(), *process.environ().values()] if process.name() != "sshd" else []
-            assert not any("PRIVATE KEY" in text or "CERTIFICATE" in text for text in seen)
+        for process, words in work.programs().items():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                words += process.environ().values()
+            assert not any("PRIVATE KEY" in text or "CERTIFICATE" in text for text in words)
+        # Then they listen at one port each, and only to who has the run's certificate
+        for worker in workers:
+            (port,) = {int(address.rpartition(":")[2]) for address in listening([worker.pid])}
+            assert is_closed_to_strangers(port)
         # When one is killed, and the connection to the other host breaks
         session = workers[1].parent()
         assert session is not None
@@ -122,7 +157,9 @@ def test_a_host_that_cannot_be_reached_is_left_out(work: Work, capsys: pytest.Ca
         "hosts": ["127.0.0.1"] * 3,
         "connect_options": [nobody, stranger, {**work.ssh.connect_options, "known_hosts": None}],
     }
-    finished = work.run(compute=target, progress=True, arguments=[work.arguments[0], "0"])
+    # When one of them is enough
+    finished = work.run(compute=target, node_count=1, progress=True, arguments=[work.arguments[0], "0"])
+    # Then the next one steps in for each that cannot be used
     told = capsys.readouterr().err
     assert f"host 127.0.0.1:{nobody['port']} cannot be reached" in told
     assert "Next: see that 'ssh 127.0.0.1' works from here" in told
@@ -134,24 +171,20 @@ def test_a_host_that_cannot_be_reached_is_left_out(work: Work, capsys: pytest.Ca
     with pytest.raises(daskbatch.UsageError, match=r"no host of compute='tests' can be used.\n.*Next: see that 'ssh"):
         work.run(compute={**target, "hosts": ["127.0.0.1"], "connect_options": [nobody]}, output=work.folder / "b")
     assert not (work.folder / "b").exists()
-    with pytest.raises(daskbatch.RunFailed, match=r"left out.*1 of min_nodes=2 are left"):
+    with pytest.raises(daskbatch.RunFailed, match=r"1 of min_nodes=2 hosts are left; left out: host 127"):
         work.run(compute={**target, "hosts": ["127.0.0.1"] * 2, "connect_options": [nobody, work.ssh.connect_options]},
                  min_nodes=2, output=work.folder / "c")  # fmt: skip
     work.nothing_left()
 
 
 def test_a_python_that_cannot_do_it(work: Work) -> None:
-    with pytest.raises(daskbatch.RunFailed, match=r"(?s)status 127.*Next: name a Python.*as remote_python"):
+    with pytest.raises(daskbatch.RunFailed, match=r"(?s)no host is left.*status 127.*Next: name a Python that has"):
         work.run(compute={**work.target, "remote_python": "/no/python"})
     work.nothing_left()
 
 
 def test_a_client_that_is_killed_and_resumed(work: Work) -> None:
-    file = work.folder / "hosts.json"
-    file.write_text(json.dumps(work.target))
-    options = ["--output", str(work.output), "--compute", str(file), "--mini-batch-size", "1", "--quiet"]
-    command = [sys.executable, "-m", "daskbatch", "run", str(work.script), str(work.inputs), *options]
-    with subprocess.Popen([*command, "--", *work.arguments]) as client:
+    with work.command() as client:
         wait_for(lambda: work.begun() > 3, "mini-batches", client)
         assert work.workers()
         kill(client.pid)
