@@ -104,3 +104,11 @@ def test_what_took_enough_is_not_repeated(program: list[str], tmp_path: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "json" / "toy.json").read_text())
     assert {name: len(rows) for name, rows in told["repeats"].items()} == {"ours": 1, "parts": 1}
+
+
+def test_the_table_says_who_was_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from comparison import Comparison, Repeat, Timing  # type: ignore[import-not-found]
+
+    repeats = {"ours": [Repeat(1.0, 1, Timing(1.0, 1))] * 3, "slow": [Repeat(9.0, 1, Timing(9.0, 1))]}
+    assert list(Comparison("", "", "", False, repeats, {}).table())[-1] == "repeated less often: slow 1"
