@@ -63,13 +63,13 @@ $(BENCH)/.stamp: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 bench: $(BENCH)/.stamp
-	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/skewed.py --repeats 3 --json build/bench
 	$(BENCH)/bin/python benchmarks/startup.py --repeats 5 --json build/bench
 	$(BENCH)/bin/python benchmarks/failures.py --repeats 3 --json build/bench

@@ -77,7 +77,9 @@ class Comparison:
 
     def table(self) -> Iterator[str]:
         """Yield a line a contender: medians with their spread, the rate, ratios, and peak memory."""
-        ours = next(iter(self.repeats))
+        ours = next(iter(self.repeats), None)
+        if ours is None:
+            return
         run = {name: statistics.median(r.timing.run for r in rows) for name, rows in self.repeats.items()}
         whole = {name: statistics.median(r.whole for r in rows) for name, rows in self.repeats.items()}
         work = {name: rows[0].timing.work for name, rows in self.repeats.items()}
@@ -91,6 +93,10 @@ class Comparison:
             ratios += f"{whole[ours] / whole[name]:13.3f}" if work[name] == work[ours] else f"{'':>13}"
             seconds = _spread([r.timing.run for r in rows]) + _spread([r.whole for r in rows])
             yield f"{name:24}{seconds}{1 / per[name]:18,.0f}{ratios}{max(r.peak_rss for r in rows) / MIB:10,.0f}"
+        most = max(map(len, self.repeats.values()))
+        fewer = [f"{name} {len(rows)}" for name, rows in self.repeats.items() if len(rows) < most]
+        if fewer:
+            yield f"repeated less often: {', '.join(fewer)}"
         first = [r.timing.first_run for r in self.repeats[ours] if r.timing.first_run is not None]
         if first:
             yield f"{ours}: from the call to the first run(): {statistics.median(first):.2f} s"

@@ -157,6 +157,10 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
+class ContenderFailed(Exception):
+    """Raised when a contender ends with an error or takes too long."""
+
+
 def _end(processes: Iterable[psutil.Process], grace: float) -> None:
     """Leave nothing of a contender: peers have servers and workers that outlive the process that started them."""
     _, alive = psutil.wait_procs(list(processes), timeout=grace)
@@ -204,9 +208,9 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
         try:
             seconds, peak = _watch(process, mark)
         except subprocess.TimeoutExpired:
-            raise SystemExit(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
+            raise ContenderFailed(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
     if process.returncode:
-        raise SystemExit(f"{name} failed:\n{said.read_text()}")
+        raise ContenderFailed(f"{name} failed:\n{said.read_text()}")
     return Repeat(starting + seconds, peak, Timing(**json.loads((folder / "timing.json").read_text())))
 
 
@@ -222,8 +226,13 @@ def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
     return found
 
 
-def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> Comparison:
-    """Run all contenders `repeats` times and print the medians."""
+def compare(
+    benchmark: Benchmark, program: str, repeats: int, small: bool, enough: float | None = None
+) -> tuple[Comparison, list[str]]:
+    """Run all contenders `repeats` times and print the medians; return them, and what to say of those that failed.
+
+    One that has taken `enough` seconds in all is not repeated again. One that fails is left out from there on.
+    """
     print(
         f"{benchmark.title}: {repeats} repeats, {SLOTS} slots; a ratio is daskbatch's time / the contender's",
         flush=True,
@@ -231,17 +240,24 @@ def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> Co
     benchmark.prepare(small)
     contenders = _present(benchmark.contenders)
     measured: dict[str, list[Repeat]] = {name: [] for name in contenders}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="daskbatch-bench-") as scratch:
         folders = {name: Path(scratch) / str(number) for number, name in enumerate(measured)}
         for number in range(repeats):
-            for name, rows in measured.items():
-                rows.append(_repeat(program, name, folders[name], small))
+            for name, rows in list(measured.items()):
+                if enough is not None and sum(row.whole for row in rows) > enough:
+                    continue
+                try:
+                    rows.append(_repeat(program, name, folders[name], small))
+                except ContenderFailed as error:
+                    failed.append(str(error))
+                    del measured[name]
             if number == 0:
-                benchmark.check(folders)
+                benchmark.check({name: folders[name] for name in measured})
     peers = [contender.package for contender in contenders.values() if isinstance(contender, Peer)]
     found = Comparison(benchmark.name, benchmark.title, benchmark.unit, small, measured, comparison.versions(peers))
     print("\n".join(found.table()), "\n", flush=True)
-    return found
+    return found, failed
 
 
 def main(program: str, *benchmarks: Benchmark) -> None:
@@ -249,6 +265,7 @@ def main(program: str, *benchmarks: Benchmark) -> None:
     parser = argparse.ArgumentParser(description=benchmarks[0].title)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="tiny data: shows that it works, measures nothing")
+    parser.add_argument("--enough", type=float, metavar="SECONDS", help="do not repeat what has taken more in all")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders to run; all others are left out")
     parser.add_argument("--json", type=Path, metavar="FOLDER", help="write FOLDER/NAME.json for each benchmark")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
@@ -259,10 +276,15 @@ def main(program: str, *benchmarks: Benchmark) -> None:
         timing = run(options.folder, options.small)
         (options.folder / "timing.json").write_text(json.dumps(asdict(timing)))
         return
+    failed = []
     for benchmark in benchmarks:
         wanted = {n: c for n, c in benchmark.contenders.items() if not options.only or n in options.only}
         if not wanted:
             continue
-        found = compare(replace(benchmark, contenders=wanted), program, options.repeats, options.small)
+        wanted_alone = replace(benchmark, contenders=wanted)
+        found, failures = compare(wanted_alone, program, options.repeats, options.small, options.enough)
+        failed += failures
         if options.json:
             found.write(options.json)
+    if failed:
+        sys.exit("\n".join(failed))

@@ -88,10 +88,27 @@ def test_other_rows_are_an_error(program: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "json").exists()
 
 
-def test_a_contender_that_fails_leaves_no_process(program: list[str]) -> None:
+def test_a_contender_that_fails_is_left_out_and_leaves_no_process(program: list[str], tmp_path: Path) -> None:
     done = run(program, FAIL="1")
     assert done.returncode != 0
     assert "parts failed:" in done.stderr
     assert "no more" in done.stderr
     pid = next(int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("child"))
     assert not psutil.pid_exists(pid)
+    told = json.loads((tmp_path / "json" / "toy.json").read_text())
+    assert {name: len(rows) for name, rows in told["repeats"].items()} == {"ours": 2}
+
+
+def test_what_took_enough_is_not_repeated(program: list[str], tmp_path: Path) -> None:
+    done = run([*program, "--enough", "0"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "json" / "toy.json").read_text())
+    assert {name: len(rows) for name, rows in told["repeats"].items()} == {"ours": 1, "parts": 1}
+
+
+def test_the_table_says_who_was_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from comparison import Comparison, Repeat, Timing  # type: ignore[import-not-found]
+
+    repeats = {"ours": [Repeat(1.0, 1, Timing(1.0, 1))] * 3, "slow": [Repeat(9.0, 1, Timing(9.0, 1))]}
+    assert list(Comparison("", "", "", False, repeats, {}).table())[-1] == "repeated less often: slow 1"
