@@ -1,7 +1,7 @@
 # make demo    scores real handwritten digits with a TensorFlow entry script
 # make test    lint, types and all tests
 # make chaos   200 runs whose processes are killed at random; about half an hour
-# make bench   the benchmarks, each beside its peers
+# make bench   the benchmarks, each beside its peers; Spark needs Java 17
 # make bench-stores  those of object stores
 # make screenshot  pictures of RunDetails in JupyterLab into docs/images
 # make clean   what the above have made
@@ -65,13 +65,13 @@ $(BENCH)/.stamp: setup.cfg pyproject.toml | $(BIN)/python
 # Compiled first, as pip does with what it installs: else each process would, where PYTHONDONTWRITEBYTECODE is set.
 bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python -m compileall -q daskbatch benchmarks
-	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/images.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/images_keras.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/threads.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/skewed.py --repeats 3 --json build/bench
 	$(BENCH)/bin/python benchmarks/startup.py --repeats 5 --json build/bench
 	$(BENCH)/bin/python benchmarks/failures.py --repeats 3 --json build/bench

@@ -77,7 +77,9 @@ class Comparison:
 
     def table(self) -> Iterator[str]:
         """Yield a line a contender: medians with their spread, the rate, ratios, and peak memory."""
-        ours = next(iter(self.repeats))
+        ours = next(iter(self.repeats), None)
+        if ours is None:
+            return
         run = {name: statistics.median(r.timing.run for r in rows) for name, rows in self.repeats.items()}
         whole = {name: statistics.median(r.whole for r in rows) for name, rows in self.repeats.items()}
         work = {name: rows[0].timing.work for name, rows in self.repeats.items()}

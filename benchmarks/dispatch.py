@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import agreement
 import data
 import harness
-import results
 from models import noop
 from peers import daft_frames, ray_data, spark
 
@@ -89,7 +89,9 @@ def with_bag(out: Path, small: bool) -> harness.Timing:
         return harness.Timing(time.perf_counter() - begin, done)
 
 
-def peer(package: str, name: str, score: Callable[[Path, list[str], str], float]) -> tuple[str, harness.Peer]:
+def peer(
+    package: str, name: str, score: Callable[[Path, list[str], str], float], program: str = ""
+) -> tuple[str, harness.Peer]:
     """Return a peer under its name; `score` takes paths, each a mini-batch, and returns its run phase's seconds."""
 
     def contend(out: Path, small: bool) -> harness.Timing:
@@ -97,14 +99,14 @@ def peer(package: str, name: str, score: Callable[[Path, list[str], str], float]
         seconds = score(out, [path for paths in work for path in paths], "noop")
         return harness.Timing(seconds, len(work))
 
-    return name, harness.Peer(package, contend)
+    return name, harness.Peer(package, contend, program)
 
 
 def check(folders: Mapping[str, Path]) -> None:
     """Every contender wrote one zero a mini-batch."""
     sizes = {}
     for name, out in folders.items():
-        found = results.rows_of(out)["result"]
+        found = agreement.rows_of(out)["result"]
         if set(found) != {0}:
             raise SystemExit(f"{name} wrote something else than zeros: {found[:3]}")
         told = json.loads((out / "timing.json").read_text())["work"]
@@ -132,7 +134,7 @@ BENCHMARK = harness.Benchmark(
             [
                 peer("ray", "Ray Data, a block each", ray_data.score_blocks),
                 peer("ray", "Ray Data", ray_data.score_rows),
-                peer("pyspark", "Spark", spark.score_rows),
+                peer("pyspark", "Spark", spark.score_rows, "java"),
                 peer("daft", "Daft", daft_frames.score_rows),
             ]
         ),

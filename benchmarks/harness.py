@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 SLOTS = 2
+MARK = "DASKBATCH_BENCHMARK"
+"""Environment variable by which a contender's processes are known, even when their parents have died."""
 LIMIT = 900
 """Seconds for one repeat of one contender; more is taken for a hang."""
 
@@ -56,15 +59,21 @@ class Peer:
     package: str
     """The distribution's name, as pip knows it."""
     run: Contender
+    program: str = ""
+    """An executable that it needs on PATH, such as ``"java"``."""
 
     def __call__(self, out: Path, small: bool) -> Timing:
         """Be the contender."""
         return self.run(out, small)
 
     @property
-    def installed(self) -> bool:
-        """Whether this Python has the package."""
-        return comparison.version(self.package) is not None
+    def lacks(self) -> str | None:
+        """What is not installed here, None where nothing is missing."""
+        if comparison.version(self.package) is None:
+            return f"{self.package} is not installed; `make bench` installs it"
+        if self.program and shutil.which(self.program) is None:
+            return f"{self.program} is not on PATH"
+        return None
 
 
 @dataclass(frozen=True)
@@ -148,13 +157,39 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterator[Sequence[object
     return count
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of a contender that hangs or is not waited for: peers have servers and workers below them."""
-    for child in psutil.Process(process.pid).children(recursive=True):
+class ContenderFailed(Exception):
+    """Raised when a contender ends with an error or takes too long."""
+
+
+def _end(processes: Iterable[psutil.Process], grace: float) -> None:
+    """Leave nothing of a contender: peers have servers and workers that outlive the process that started them."""
+    _, alive = psutil.wait_procs(list(processes), timeout=grace)
+    for process in alive:
         with suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.kill()
-    process.wait()
+            process.kill()
+    psutil.wait_procs(alive, timeout=10)
+
+
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    """Yield the processes that carry the mark in their environment, whoever their parent is."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                yield process
+
+
+def _watch(process: subprocess.Popen[bytes], mark: str) -> tuple[float, int]:
+    """Wait for a contender's process; return seconds and the peak of memory."""
+    begin = time.perf_counter()
+    with watched(process.pid) as peaks:
+        try:
+            process.wait(LIMIT)
+            return time.perf_counter() - begin, peaks.total
+        finally:
+            # Those that Ray renames lose their environment's beginning: they were among the last seen.
+            _end({*_marked(mark), *peaks.last}, grace=10 if process.returncode == 0 else 0)
+            process.kill()  # does nothing to one that has ended
+            process.wait()
 
 
 def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
@@ -162,39 +197,42 @@ def _repeat(program: str, name: str, folder: Path, small: bool) -> Repeat:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # Peers' worker processes must find the models: they are started in ways that lose this program's own sys.path.
-    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    paths, mark = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])], uuid.uuid4().hex
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), MARK: mark}
     command = [sys.executable, program, "--contender", name, "--folder", str(folder), *(["--small"] if small else [])]
-    with (folder / "said.txt").open("w") as said:
+    said = folder / "said.txt"
+    with said.open("w") as file:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        starting = time.perf_counter() - begin
         try:
-            with watched(process.pid) as peaks:
-                process.wait(LIMIT)
-                whole = time.perf_counter() - begin
-        except BaseException as error:
-            _kill(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise SystemExit(f"{name} took more than {LIMIT} s:\n{(folder / 'said.txt').read_text()}") from None
-            raise
+            seconds, peak = _watch(process, mark)
+        except subprocess.TimeoutExpired:
+            raise ContenderFailed(f"{name} took more than {LIMIT} s:\n{said.read_text()}") from None
     if process.returncode:
-        raise SystemExit(f"{name} failed:\n{(folder / 'said.txt').read_text()}")
-    return Repeat(whole, peaks.total, Timing(**json.loads((folder / "timing.json").read_text())))
+        raise ContenderFailed(f"{name} failed:\n{said.read_text()}")
+    return Repeat(starting + seconds, peak, Timing(**json.loads((folder / "timing.json").read_text())))
 
 
 def _present(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
     """Return the contenders that can run here; say which cannot."""
     found = {}
     for name, contender in contenders.items():
-        if isinstance(contender, Peer) and not contender.installed:
-            print(f"{name} is left out: {contender.package} is not installed; `make bench` installs it", flush=True)
+        lacks = contender.lacks if isinstance(contender, Peer) else None
+        if lacks:
+            print(f"{name} is left out: {lacks}", flush=True)
         else:
             found[name] = contender
     return found
 
 
-def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> Comparison:
-    """Run all contenders `repeats` times and print the medians."""
+def compare(
+    benchmark: Benchmark, program: str, repeats: int, small: bool, enough: float | None = None
+) -> tuple[Comparison, list[str]]:
+    """Run all contenders `repeats` times and print the medians; return them, and what to say of those that failed.
+
+    One that has taken `enough` seconds in all is not repeated again. One that fails is left out from there on.
+    """
     print(
         f"{benchmark.title}: {repeats} repeats, {SLOTS} slots; a ratio is daskbatch's time / the contender's",
         flush=True,
@@ -202,17 +240,24 @@ def compare(benchmark: Benchmark, program: str, repeats: int, small: bool) -> Co
     benchmark.prepare(small)
     contenders = _present(benchmark.contenders)
     measured: dict[str, list[Repeat]] = {name: [] for name in contenders}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="daskbatch-bench-") as scratch:
         folders = {name: Path(scratch) / str(number) for number, name in enumerate(measured)}
         for number in range(repeats):
-            for name, rows in measured.items():
-                rows.append(_repeat(program, name, folders[name], small))
+            for name, rows in list(measured.items()):
+                if enough is not None and sum(row.whole for row in rows) > enough:
+                    continue
+                try:
+                    rows.append(_repeat(program, name, folders[name], small))
+                except ContenderFailed as error:
+                    failed.append(str(error))
+                    del measured[name]
             if number == 0:
-                benchmark.check(folders)
+                benchmark.check({name: folders[name] for name in measured})
     peers = [contender.package for contender in contenders.values() if isinstance(contender, Peer)]
     found = Comparison(benchmark.name, benchmark.title, benchmark.unit, small, measured, comparison.versions(peers))
     print("\n".join(found.table()), "\n", flush=True)
-    return found
+    return found, failed
 
 
 def main(program: str, *benchmarks: Benchmark) -> None:
@@ -220,6 +265,7 @@ def main(program: str, *benchmarks: Benchmark) -> None:
     parser = argparse.ArgumentParser(description=benchmarks[0].title)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="tiny data: shows that it works, measures nothing")
+    parser.add_argument("--enough", type=float, metavar="SECONDS", help="do not repeat what has taken more in all")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders to run; all others are left out")
     parser.add_argument("--json", type=Path, metavar="FOLDER", help="write FOLDER/NAME.json for each benchmark")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
@@ -230,10 +276,15 @@ def main(program: str, *benchmarks: Benchmark) -> None:
         timing = run(options.folder, options.small)
         (options.folder / "timing.json").write_text(json.dumps(asdict(timing)))
         return
+    failed = []
     for benchmark in benchmarks:
         wanted = {n: c for n, c in benchmark.contenders.items() if not options.only or n in options.only}
         if not wanted:
             continue
-        found = compare(replace(benchmark, contenders=wanted), program, options.repeats, options.small)
+        wanted_alone = replace(benchmark, contenders=wanted)
+        found, failures = compare(wanted_alone, program, options.repeats, options.small, options.enough)
+        failed += failures
         if options.json:
             found.write(options.json)
+    if failed:
+        sys.exit("\n".join(failed))

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import agreement
 import data
 import harness
 import picture_work
-import results
 from models import pixels
 from peers import daft_frames, ray_data
 from picture_work import PictureWork
@@ -50,7 +50,7 @@ BENCHMARK = harness.Benchmark(
         "Ray Data": harness.Peer("ray", over(ray_data.score_pictures)),
         "Daft": harness.Peer("daft", over(daft_frames.score_pictures)),
     },
-    check=partial(results.same_rows, key="file", tolerance=2e-6),
+    check=partial(agreement.same_rows, key="file", tolerance=2e-6),
 )
 
 if __name__ == "__main__":

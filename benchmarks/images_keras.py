@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import agreement
 import data
 import harness
 import picture_work
-import results
 from models import digits
 from peers import ray_data
 from picture_work import PictureWork
@@ -55,7 +55,7 @@ BENCHMARK = harness.Benchmark(
         "pool": over(picture_work.with_pool),
         "Ray Data": harness.Peer("ray", over(ray_data.score_pictures)),
     },
-    check=partial(results.same_rows, key="file", tolerance=2e-4),
+    check=partial(agreement.same_rows, key="file", tolerance=2e-4),
 )
 
 if __name__ == "__main__":

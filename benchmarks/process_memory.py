@@ -45,6 +45,8 @@ class Peaks:
     total: int = 0
     """Largest sum of resident memory over the client and all children at one moment. Shared pages count twice."""
     children: set[int] = field(default_factory=set)
+    last: list[psutil.Process] = field(default_factory=list)
+    """The children of the last sample."""
     marks: dict[int, int] = field(default_factory=dict)
     """Process to its high-water mark."""
 
@@ -56,7 +58,7 @@ class Peaks:
     def look(self, client: psutil.Process, marks: bool = True) -> None:
         """Take one sample; without `marks` of the sum alone, which asks less of the machine."""
         try:
-            children = client.children(recursive=True)
+            self.last = children = client.children(recursive=True)
             self.total = max(self.total, sum(_present(process) for process in [client, *children]))
             if marks:
                 for process in [client, *children]:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import agreement
 import data
 import harness
-import results
 from models import boosted
 from peers import by_hand, ray_data
 from table_work import TableWork, by_peer
@@ -64,7 +64,7 @@ BENCHMARK = harness.Benchmark(
         "joblib": harness.Peer("joblib", over(by_hand.joblib_table)),
         "Ray Data": harness.Peer("ray", over(ray_data.score_table)),
     },
-    check=partial(results.same_rows, key="id"),
+    check=partial(agreement.same_rows, key="id"),
 )
 
 if __name__ == "__main__":

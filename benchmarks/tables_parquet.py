@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import agreement
 import data
 import harness
-import results
 from models import linear
 from peers import by_hand, daft_frames, dask_frames, ray_data, spark
 from table_work import TableWork, by_peer
@@ -43,10 +43,10 @@ BENCHMARK = harness.Benchmark(
         "Arrow in a pool, parts": by_peer(by_hand.pool_arrow_parts, work),
         "dask.dataframe": by_peer(dask_frames.score_table, work),
         "Ray Data": harness.Peer("ray", by_peer(ray_data.score_table, work)),
-        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work)),
+        "Spark": harness.Peer("pyspark", by_peer(spark.score_table, work), "java"),
         "Daft": harness.Peer("daft", by_peer(daft_frames.score_table, work)),
     },
-    check=partial(results.same_rows, key="id"),
+    check=partial(agreement.same_rows, key="id"),
 )
 
 if __name__ == "__main__":

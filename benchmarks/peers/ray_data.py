@@ -32,11 +32,12 @@ def _session() -> Iterator[Any]:
 def _actors() -> dict[str, Any]:
     """Return the options of `map_batches` for an actor a slot.
 
-    With its default, a CPU each, they would hold all CPUs, and the tasks that read and write would wait for ever.
+    With its default, a CPU each, they would hold all CPUs, and the tasks that read and write would wait for ever. With
+    half of one, a single task would read at a time. So they hold none, and who runs when is the system's business.
     """
     import ray
 
-    return {"compute": ray.data.ActorPoolStrategy(size=harness.SLOTS), "num_cpus": 0.5}
+    return {"compute": ray.data.ActorPoolStrategy(size=harness.SLOTS), "num_cpus": 0}
 
 
 class Frames:

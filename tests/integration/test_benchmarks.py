@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
     ],
 )
 def test_comparison(name: str, lines: list[str]) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--small", "--repeats", "1"]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--small", "--repeats", "1", "--only", *lines]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     starts = {line[:24].strip() for line in done.stdout.splitlines()}
