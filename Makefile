@@ -62,7 +62,9 @@ $(BENCH)/.stamp: setup.cfg pyproject.toml | $(BIN)/python
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BENCH)/bin/python -m pip install --quiet -e '.[bench,demo]'
 	@touch $@
 
+# Compiled first, as pip does with what it installs: else each process would, where PYTHONDONTWRITEBYTECODE is set.
 bench: $(BENCH)/.stamp
+	$(BENCH)/bin/python -m compileall -q daskbatch benchmarks
 	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --enough 40 --json build/bench

@@ -128,7 +128,7 @@ def main() -> None:
     if not paths:
         raise SystemExit(f"no JSON file in {options.folder}. Next: run a benchmark with --json {options.folder}")
     told = {path: json.loads(path.read_text()) for path in paths}
-    found = {path.stem: read(path) for path in paths if "repeats" in told[path]}
+    found = {path.stem: read(path) for path in paths if told[path].get("repeats")}
     simulations = [one for one in told.values() if "scenarios" in one]
     print("\n".join(targets(found)), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)

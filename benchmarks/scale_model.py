@@ -2,7 +2,7 @@
 
 Rows are as long as the engine's own rule makes them (`daskbatch.policy.row_length`). Engine and scheduler are a server
 each, which does one thing at a time. A task: the engine finds a place, encodes the row, sends it; the scheduler hands
-it to the worker; it waits there for a slot, two tasks a slot; the slot works, and tells of progress each second; the
+it to the worker; it waits there for a slot, two tasks a slot; the slot works, and tells of progress now and then; the
 report passes the scheduler; the engine fetches and books it, with the ledger's fsync, and sends the next. Not
 modelled: the network's bandwidth, the input's store, and workers that are lost.
 """
@@ -21,9 +21,8 @@ from daskbatch.policy import row_length
 __all__ = ["GB", "Outcome", "Scenario", "Simulation"]
 
 TASKS_PER_SLOT = 2
-MOST_TASKS = 1_000_000
-"""What comes after so many tasks goes on at the pace of the second half of them."""
-PROGRESS_EVERY = 1.0
+MOST_TASKS, FEW_TASKS = 1_000_000, 200_000
+"""A run of more tasks than the first goes on after the second at the pace of the second half of them."""
 SPREAD = 0.3
 """Of a task's time; of the logarithm."""
 GB = 1e9
@@ -42,6 +41,8 @@ class Scenario:
     """A mini-batch takes."""
     task_seconds: float
     costs: Constants
+    progress_every: float = 1.0
+    """Seconds between two words of progress of a slot."""
 
     @property
     def all_slots(self) -> int:
@@ -55,9 +56,13 @@ class Scenario:
         return c.client + c.book + c.sync + c.row + c.mini_batch + c.place * self.nodes
 
     @property
-    def events(self) -> float:
-        """Words of progress in a second of a slot's work."""
-        return 1 / PROGRESS_EVERY if self.task_seconds > PROGRESS_EVERY else 0.0
+    def scheduler_each(self) -> float:
+        """Seconds of the scheduler a task, with its words of progress."""
+        return self.costs.scheduler + self.words(self.task_seconds) * self.costs.scheduler_event
+
+    def words(self, seconds: float) -> int:
+        """Return how many words of progress a task of so many seconds sends."""
+        return math.floor(seconds / self.progress_every)
 
 
 @dataclass
@@ -99,8 +104,11 @@ class Outcome:
 
     def busy(self) -> dict[str, float]:
         """Return the share of the run phase for which each was at work."""
-        slots = self.worked / (self.run * self.scenario.all_slots)
-        return {"slots": slots, "engine": self.engine / self.run, "scheduler": self.scheduler / self.run}
+        slots = self.worked / self.scenario.all_slots
+        return {
+            name: min(1.0, seconds / self.run)  # what is under way at the end of a part has been counted whole
+            for name, seconds in (("slots", slots), ("engine", self.engine), ("scheduler", self.scheduler))
+        }
 
     def row(self) -> dict[str, str]:
         """Return what is told of it."""
@@ -109,6 +117,7 @@ class Outcome:
         return {
             "": self.scenario.name,
             "task_seconds": f"{self.scenario.task_seconds:g}",
+            "progress every s": f"{self.scenario.progress_every:g}",
             "plan h": f"{self.planning / 3600:.2f}",
             "run h": f"{self.run / 3600:.2f}",
             "ideal h": f"{self.scenario.seconds * self.scenario.mini_batches / self.scenario.all_slots / 3600:.2f}",
@@ -141,14 +150,15 @@ class Simulation:
         self.sent_all: float | None = None
 
     def run(self) -> Outcome:
-        """Run to the end, or for `MOST_TASKS` tasks and on at their pace."""
-        outcome, events = self.outcome, self.events
+        """Run to the end, or for some tasks and on at their pace."""
+        outcome, events, s = self.outcome, self.events, self.scenario
+        most = MOST_TASKS if s.mini_batches * s.seconds / s.task_seconds < 0.8 * MOST_TASKS else FEW_TASKS
         for _ in range(TASKS_PER_SLOT):
             for place in range(self.scenario.nodes):
                 for _ in range(self.scenario.slots):
                     self._send(place, 0.0)
         now, half = 0.0, (0.0, 0)
-        while events and outcome.tasks < MOST_TASKS:
+        while events and outcome.tasks < most:
             now, _, what, place, count = heapq.heappop(events)
             if what == "sent":
                 self._start(now, place, count)
@@ -156,7 +166,7 @@ class Simulation:
                 self._pass_report(now, place, count)
             else:
                 self._book(now, place, count)
-                if outcome.tasks == MOST_TASKS // 2:
+                if outcome.tasks == most // 2:
                     half = (self.engine_free, outcome.done)
         outcome.run = max(now, self.engine_free)
         if not events:
@@ -216,7 +226,7 @@ class Simulation:
     def _pass_report(self, now: float, place: int, count: int) -> None:
         """The report and the words of progress before it pass the scheduler."""
         s, c = self.scenario, self.scenario.costs
-        words = math.floor(count * s.seconds * s.events)
+        words = s.words(count * s.seconds)
         told = self._use_scheduler(now, c.scheduler / 2 + words * c.scheduler_event)
         self._push(self._later(told, words), "told", place, count)
 

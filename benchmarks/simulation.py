@@ -27,14 +27,23 @@ COMFORT = 0.7
 
 
 def scenarios(base: Scenario) -> Iterator[Scenario]:
-    """Yield the run as it is, and with what would lift its first limit."""
+    """Yield the run as it is, and with what would lift its first limit, one thing after the other."""
     yield base
+    longer = enough("longer tasks", base)
+    yield longer
+    seconds = math.ceil(base.all_slots * base.costs.scheduler_event / (1 - COMFORT))
+    rarely = max(base.progress_every, float(seconds))
+    yield enough("longer tasks, progress told less often", dataclasses.replace(base, progress_every=rarely))
     quick = dataclasses.replace(base.costs, sync=0.0, place=0.0)
-    yield dataclasses.replace(base, name="one fsync for many reports, a place found at once", costs=quick)
-    for name, costs in (("longer tasks", base.costs), ("longer tasks, and both of these", quick)):
-        slowest = max(dataclasses.replace(base, costs=costs).engine_each, costs.scheduler)
-        enough = math.ceil(base.all_slots * slowest / COMFORT)
-        yield dataclasses.replace(base, name=name, costs=costs, task_seconds=max(base.task_seconds, enough))
+    more = dataclasses.replace(base, progress_every=rarely, costs=quick)
+    yield enough("the same, one fsync for many reports, a place found at once", more)
+
+
+def enough(name: str, scenario: Scenario) -> Scenario:
+    """Return a scenario whose tasks are so long that engine and scheduler come along, but for words of progress."""
+    slowest = max(scenario.engine_each, scenario.costs.scheduler)
+    seconds = max(scenario.task_seconds, math.ceil(scenario.all_slots * slowest / COMFORT))
+    return dataclasses.replace(scenario, name=name, task_seconds=seconds)
 
 
 def conclusions(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -59,11 +68,16 @@ def conclusions(outcomes: Sequence[Outcome]) -> Iterator[str]:
         f"A task costs the engine {s.engine_each * 1e3:.2f} ms ({told}) and the scheduler {c.scheduler * 1e3:.2f} ms:"
         f" at most {1 / s.engine_each:,.0f} and {1 / c.scheduler:,.0f} tasks a second."
         f" With task_seconds={s.task_seconds:g} that keeps {s.task_seconds / s.engine_each:,.0f} slots at work."
+        f" Words of progress, one a slot in {s.progress_every:g} s, alone take the scheduler"
+        f" {s.all_slots / s.progress_every * c.scheduler_event:.1f} s a second."
     )
     for lifted in outcomes[1:]:
+        shares = lifted.busy()
+        name = max(("engine", "scheduler"), key=shares.__getitem__)
         yield (
-            f"{lifted.scenario.name} (task_seconds={lifted.scenario.task_seconds:g}): slots"
-            f" {lifted.busy()['slots']:.0%} busy, the run phase {first.run / lifted.run:.1f} times shorter."
+            f"{lifted.scenario.name} (task_seconds={lifted.scenario.task_seconds:g}, progress every"
+            f" {lifted.scenario.progress_every:g} s): slots {shares['slots']:.0%} busy, {name} {shares[name]:.0%};"
+            f" the run phase {first.run / lifted.run:.1f} times shorter."
         )
     seconds, size = first.combining
     yield (

@@ -12,19 +12,20 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskbatch.failpoints import failpoint
 from daskbatch.store import combine_csv
+from daskbatch.store.early_sync import EarlySync
 from daskbatch.store.formats import suffix_of
 from daskbatch.store.payloads import Payloads
 from daskbatch.store.refusal import naming
-from daskbatch.store.segments import Segments, sync_folder, write_all
+from daskbatch.store.segments import Segments, sync_folder
 from daskbatch.types import UNKNOWN_ITEMS, Chunk
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from typing_extensions import Buffer
 
 __all__ = ["Combined", "Sink", "combine", "write_processed_csv", "write_result"]
@@ -147,16 +148,18 @@ def _publishing(folder: Path, target: Path, confirm: Callable[[], None] = lambda
     """
     temporary = folder / f"{secrets.token_hex(4)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    sink = Sink(partial(write_all, fd))
+    file = EarlySync(fd)
+    sink = Sink(file.write)
     try:
         try:
             with naming(target):
                 failpoint("combine.write.before")
                 yield sink
                 failpoint("combine.write.after")
-                os.fsync(fd)
+                file.finish()
         finally:
             sink.finish()
+            file.wait()
             os.close(fd)
         failpoint("combine.publish.before")
         confirm()
@@ -174,9 +177,17 @@ def write_processed_csv(segments: Segments, folder: Path, chunks: Sequence[Chunk
     Columns: mini_batch, items (blank where unknown), returned, rows, seconds. Ranges of a text that no
     record starts in are no mini-batches.
     """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.csv as pcsv
+
+    # Made of buffers: of NumPy arrays and of Python strings Arrow asks pandas whether they are its own. Importing that
+    # takes longer than all the rest of a small run's combining.
+    def column(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+        kind = pa.from_numpy_dtype(values.dtype)
+        bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+        return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(values))])
 
     payloads = Payloads(segments, chunks, facts=True)
     records = payloads.records[payloads.records["items"] > 0]
@@ -184,13 +195,15 @@ def write_processed_csv(segments: Segments, folder: Path, chunks: Sequence[Chunk
         sink.write(b"mini_batch,items,returned,rows,seconds\n")
         for start in range(0, len(records), _REPORT_ROWS):
             part = records[start : start + _REPORT_ROWS]
-            file, index = (pa.array(part[name]).cast(pa.string()) for name in ("file", "index"))
+            file, index = (column(part[name]).cast(pa.string()) for name in ("file", "index"))
+            ends = pa.py_buffer(np.arange(len(part) + 1, dtype="i4"))
+            dashes = pa.Array.from_buffers(pa.string(), len(part), [None, ends, pa.py_buffer(b"-" * len(part))])
             columns = {
-                "mini_batch": pc.binary_join_element_wise(file, index, "-"),
-                "items": pa.array(part["items"], mask=part["items"] == UNKNOWN_ITEMS),
-                "returned": pa.array(part["returned"]),
-                "rows": pa.array(part["rows"]),
-                "seconds": pa.array(part["seconds"].round(6)),
+                "mini_batch": pc.binary_join_element_wise(file, index, dashes),
+                "items": column(part["items"], part["items"] != UNKNOWN_ITEMS),
+                "returned": column(part["returned"]),
+                "rows": column(part["rows"]),
+                "seconds": column(part["seconds"].round(6)),
             }
             options = pcsv.WriteOptions(include_header=False, quoting_style="none")
             text = pa.BufferOutputStream()

@@ -5,6 +5,8 @@ import hashlib
 import io
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 
 from daskbatch.errors import RunFailed, SegmentDamaged
 from daskbatch.store import combine as module
-from daskbatch.store import combine_parquet, open_files, payloads
+from daskbatch.store import combine_parquet, early_sync, open_files, payloads
 from daskbatch.store.combine import combine, write_processed_csv
 from daskbatch.store.combine_parquet import unify
 from daskbatch.store.formats import format_result
@@ -201,7 +203,7 @@ def test_the_result_appears_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_all", full)
+        patch.setattr(early_sync, "write_all", full)
         with pytest.raises(OSError, match="No space"):
             combine(SegmentFolder(tmp_path), tmp_path, chunks, target)
     assert {path.name: path.read_text() for path in target.parent.iterdir()} == {"out.csv": "old"}
@@ -243,3 +245,21 @@ def test_the_report_lists_mini_batches_in_order(tmp_path: Path) -> None:
         "0-2,,2,1,0.333333",
         "1-0,5,2,1,0.333333",
     ]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.txt", "out.jsonl"])
+def test_combining_and_its_report_do_without_pandas(tmp_path: Path, name: str) -> None:
+    chunks = stored(tmp_path, [[1, 2], [3]], Path(name).suffix)
+    program = (
+        "import sys; from pathlib import Path; from daskbatch.types import Chunk\n"
+        "from daskbatch.store.combine import combine, write_processed_csv\n"
+        "from daskbatch.store.segments import SegmentFolder\n"
+        f"folder = Path({str(tmp_path)!r}); segments, chunks = SegmentFolder(folder), {chunks!r}\n"
+        f"combine(segments, folder, chunks, folder / {name!r})\n"
+        "write_processed_csv(segments, folder, chunks, folder / 'processed.csv')\n"
+        "assert 'pyarrow' in sys.modules\n"
+        "assert 'pandas' not in sys.modules, 'importing it takes longer than a small run combines'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "processed.csv").read_text().splitlines()[1].startswith("0-0,")
