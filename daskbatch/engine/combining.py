@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import SegmentDamaged
@@ -33,8 +33,10 @@ __all__ = ["combine_on_store"]
 
 _SMALL = 16 * 2**20
 """Bytes up to which this process makes the result itself: no worker has to be asked."""
-_PARTS = 8
-"""Of one task."""
+_SENT, _COPIED = 8, 32
+"""Parts of one task at most: what a worker fetches and sends, and what the store copies."""
+_AT_ONCE = 8
+"""Parts that a task has under way. While its last ones are, they are fewer: so tasks are not small."""
 _TRIES = 3
 """Of a task whose worker is lost."""
 
@@ -144,10 +146,10 @@ def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: 
         return compose.send_many(upload, parts, folder.options)
     futures = [
         client.submit(
-            compose.send_many, upload, some, folder.options,
+            compose.send_many, upload, some, folder.options, at_once=_AT_ONCE,
             key=f"daskbatch-combine-{secrets.token_hex(8)}", pure=False, retries=0,
         )
-        for some in _in_rows(parts)
+        for some in _in_rows(parts, sum(client.nthreads().values()))
     ]  # fmt: skip
     try:
         return [sent for found in client.gather(futures) for sent in found]
@@ -155,7 +157,9 @@ def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: 
         client.cancel(futures)  # where one has failed, the others are of no use
 
 
-def _in_rows(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    source = iter(parts)
-    while some := list(islice(source, _PARTS)):
-        yield some
+def _in_rows(parts: Sequence[Part], threads: int) -> list[list[Part]]:
+    """Deal parts to tasks, each of which gets its share of both kinds: enough tasks for all threads, if there are."""
+    sent, copied = [part for part in parts if not part.copied], [part for part in parts if part.copied]
+    least = min(threads, math.ceil(len(parts) / _AT_ONCE))
+    count = max(least, math.ceil(len(sent) / _SENT), math.ceil(len(copied) / _COPIED))
+    return [sent[number::count] + copied[number::count] for number in range(count)]
