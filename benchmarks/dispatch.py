@@ -26,7 +26,7 @@ def count(small: bool) -> int:
     return 1_000 if small else 100_000
 
 
-FEWER = {"dask.bag": 2_000, "Ray Data, a block each": 500, "Ray Data": 20_000, "Spark": 20_000, "Daft": 20_000}
+FEWER = {"dask.bag": 2_000, "Ray Data, a block each": 500, "Ray Data": 20_000, "Spark": 5_000, "Daft": 20_000}
 """Mini-batches of the contenders that get fewer."""
 FEWER_OF_SMALL = 200
 """Mini-batches of each of them where the data is small."""
