@@ -7,8 +7,9 @@ counted, Dask's too, and those of the scheduler, which lives in it. ``--small``:
 The first table combines segments that are there, each as it was put. The second is of whole runs with as many results
 of 4 MiB, each put by itself, with and without what gathers neighbours while the run goes on. Its ``run`` ends when the
 last mini-batch has, and its ``combine`` begins there: it waits for what is still being gathered. ``whole`` is the
-whole call, so what gathering costs the run shows there. ``--seconds`` is what a mini-batch sleeps, as one that waits
-for an accelerator does. The server, the workers and what they run share the cores of one machine.
+whole call, so what gathering costs the run shows there. The server's own copy is made right after it. ``--seconds`` is
+what a mini-batch sleeps, as one that waits for an accelerator does. The server, the workers and what they run share
+the cores of one machine.
 """
 
 from __future__ import annotations
@@ -200,9 +201,9 @@ def whole_runs(dask_client: Any, client: Any, endpoint: str, count: int, rounds:
     print("| gathering | objects | server's own copy | run | combine | ratio | whole | through the client |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for _ in range(rounds):
-        for gathering in (False, True):
-            own = server_copy(client, count * 4 * MIB, 16 * MIB if count < 100 else 64 * MIB)
+        for gathering in (True, False):
             made = whole_run(dask_client, client, endpoint, count, gathering, seconds)
+            own = server_copy(client, count * 4 * MIB, 16 * MIB if count < 100 else 64 * MIB)
             word, ratio = "yes" if gathering else "no", made.combine / own
             print(
                 f"| {word} | {made.gathered} | {own:.2f} s | {made.run:.1f} s |"

@@ -47,7 +47,7 @@ def test_combining_on_a_store() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
     rows = [line[:2] for line in lines if line[0] in ("12", "6", "no", "yes")]
-    assert rows == [["12", "4 MiB"], ["6", "8 MiB"], ["no", "0"], ["yes", "1"]]
+    assert rows == [["12", "4 MiB"], ["6", "8 MiB"], ["yes", "1"], ["no", "0"]]
 
 
 def test_planning() -> None:
