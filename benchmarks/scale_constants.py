@@ -243,7 +243,9 @@ def over_dask(scratch: Path, batches: list[Any], count: int) -> tuple[float, flo
     options = ["--scheduler-file", str(file), "--no-dashboard"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    scheduler = subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *options], **quiet)
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--idle-timeout", "300", *options], **quiet
+    )
     worker = subprocess.Popen(
         [*dask, "worker", "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", *options], **quiet
     )
