@@ -36,10 +36,8 @@ class Limits:
     @property
     def given(self) -> bool:
         """Whether the user set any of them."""
-        return any(
-            limit is not None
-            for limit in (self.error_threshold, self.allowed_failed_count, self.allowed_failed_percent)
-        )
+        limits = (self.error_threshold, self.allowed_failed_count, self.allowed_failed_percent)
+        return limits != (None, None, None)
 
     def exceeded(self, items_failed: int, mini_batches_failed: int, mini_batches_total: int | None) -> str | None:
         """The sentence that says which limit was crossed, or None.

@@ -54,6 +54,7 @@ class Books:
     ) -> None:
         self._displaced = displaced
         self._limits = limits
+        self._judge_first = not limits.given
         self._run_max_try = run_max_try
         self._ledger = ledger
         self._tell = tell
@@ -118,7 +119,7 @@ class Books:
     @property
     def watching_first(self) -> bool:
         """Whether successes must still be told one by one."""
-        return not (self._limits.given or self._first.decided)
+        return self._judge_first and not self._first.decided
 
     def retries_of(self, row: Iterable[MiniBatch]) -> dict[Key, int]:
         """The failed tries so far of those in `row` that had any."""
@@ -290,7 +291,7 @@ class Books:
         crossed = self._limits.exceeded(items_failed, failed, self.total)
         if crossed is not None:
             self.stop = Stop(errors.ThresholdExceeded, crossed, self._last_traceback)
-        elif not self._limits.given and self.failed and self._first.all_failed(self._ended):
+        elif self._judge_first and self.failed and self._first.all_failed(self._ended):
             count = "mini-batch has" if failed == 1 else f"{failed} mini-batches have"
             self.stop = Stop(
                 errors.ThresholdExceeded,
