@@ -78,7 +78,7 @@ bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python benchmarks/combine.py --repeats 5 --json build/bench
 	$(BENCH)/bin/python benchmarks/resume.py --repeats 3 --json build/bench
 	$(BENCH)/bin/python benchmarks/mini_batch_size.py --repeats 3 --json build/bench
-	$(BENCH)/bin/python benchmarks/memory.py --million --repeats 3 --json build/bench
+	$(BENCH)/bin/python benchmarks/memory.py --million --repeats 2 --json build/bench
 	$(BENCH)/bin/python benchmarks/simulation.py --json build/bench
 	$(BENCH)/bin/python benchmarks/report.py build/bench
 
