@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = ["Combined", "Sink", "combine", "write_processed_csv", "write_result"]
 
 _REPORT_ROWS = 65536
 _HASH_APART = 65536  # bytes; less is hashed sooner than handed over
+_BEHIND = 8  # pieces that the hash may be behind: the disk takes them in fits and starts
 
 
 class Combined(NamedTuple):
@@ -61,7 +63,7 @@ class Sink(io.RawIOBase):
         self._write = write
         self._hash = hashlib.sha256()
         self._thread = ThreadPoolExecutor(1, "daskbatch-hash")
-        self._hashed: Future[None] | None = None
+        self._hashing: deque[Future[None]] = deque()
         self.bytes = 0
 
     def writable(self) -> bool:
@@ -71,13 +73,13 @@ class Sink(io.RawIOBase):
     def write(self, data: Buffer) -> int:
         """Write all of `data`."""
         view = memoryview(data)
-        if self._hashed is not None:
-            self._hashed.result()
-            self._hashed = None
-        if len(view) < _HASH_APART:
-            self._hash.update(view)
+        apart = len(view) >= _HASH_APART
+        while len(self._hashing) > (_BEHIND if apart else 0):
+            self._hashing.popleft().result()
+        if apart:
+            self._hashing.append(self._thread.submit(self._hash.update, view))
         else:
-            self._hashed = self._thread.submit(self._hash.update, view)
+            self._hash.update(view)
         self._write(view)
         self.bytes += len(view)
         return len(view)
