@@ -33,6 +33,8 @@ ENOUGH = 32 * 2**20
 """Bytes that are gathered into one object. A worker has them in memory, about three times."""
 _MOST = 1000
 """Chunks of one object."""
+_MOST_RECORDS = 50_000
+"""Mini-batches of one object: each takes a worker some hundred bytes of memory beside its result."""
 _LOOK_EVERY = ENOUGH // 4
 """Bytes of new results between two looks for neighbours."""
 _PATIENCE = 60.0
@@ -99,7 +101,14 @@ class Gathering:
             See `TaskReport`.
         under_way : iterable of keys
             First mini-batches of the rows of all tasks that Dask has.
+
+        Raises
+        ------
+        RunFailed
+            The ledger cannot be written.
         """
+        if self._books.stop is not None:
+            return
         if report["chunk"] is not None:
             self._add(Chunk(*report["chunk"]), task.row[0].key)
         self._enter([one for one in self._under_way if one.result.done()])
@@ -155,7 +164,13 @@ class Gathering:
             failpoint("gather.commit.after")
 
     def finish(self) -> None:
-        """The work is done: wait for what is under way, as the end of the run would have to do the same."""
+        """The work is done: wait for what is under way, as the end of the run would have to do the same.
+
+        Raises
+        ------
+        RunFailed
+            The ledger cannot be written.
+        """
         results = [one.result for one in self._under_way]
         concurrent.futures.wait(results, _PATIENCE)
         self._enter([one for one in self._under_way if one.result.done()])
@@ -188,21 +203,22 @@ def next_group(small: Sequence[Small], apart: Sequence[Key], under_way: Sequence
 def _between(small: Sequence[Small], apart: Sequence[Key], under_way: Sequence[Key]) -> Iterator[list[Small]]:
     """Neighbours, those of one object together."""
     group: list[Small] = []
-    size, gap = 0, (0, 0)
+    size, records, gap = 0, 0, (0, 0)
     for one in small:
         place = bisect_left(apart, one.first), bisect_left(under_way, one.first)
-        if group and (place != gap or size >= ENOUGH or len(group) == _MOST):
+        full = size >= ENOUGH or len(group) == _MOST or records >= _MOST_RECORDS
+        if group and (place != gap or full):
             yield group
-            group, size = [], 0
+            group, size, records = [], 0, 0
         group.append(one)
-        size, gap = size + one.size, place
+        size, records, gap = size + one.size, records + one.chunk.count, place
     if group:
         yield group
 
 
 def _closed(group: Sequence[Small], apart: Sequence[Key], under_way: Sequence[Key]) -> bool:
     """Whether nothing can come beside a group any more."""
-    if len(group) == _MOST:
+    if len(group) == _MOST or sum(one.chunk.count for one in group) >= _MOST_RECORDS:
         return True
     below = bisect_left(apart, group[0].first), bisect_left(under_way, group[0].first)
     first = below[1] == 0 or (below[0] > 0 and apart[below[0] - 1] > under_way[below[1] - 1])

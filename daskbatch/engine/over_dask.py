@@ -156,7 +156,7 @@ def _runner_setup(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
 def _source(run: _Run) -> Fetched | None:
     """The source directory for nodes that make a copy on local scratch; None: our own workers read it in its place."""
     ours = run.client is None and run.spec.scheduler is None and not run.spec.compute.brings_workers
-    copy = run.prepared.source
+    copy = run.prepared.source if run.spec.entry.pickled is None else None  # an object does not look into it
     return None if copy is None or ours else run.folder.source_for_nodes(copy)
 
 

@@ -96,7 +96,14 @@ class RunPrefix(RunFolder):
         return self.key()
 
     def source_for_nodes(self, copy: str) -> Fetched:
-        """Put an archive of what `snapshot` gave, of which the nodes see nothing."""
+        """Put an archive of what `snapshot` gave, of which the nodes see nothing.
+
+        Raises
+        ------
+        EntryScriptError
+            A file's name cannot stand in an archive.
+        StorageError
+        """
         url = self.key(f"{os.path.basename(copy)}.zip")
         if object_state(url, self.options) is None:
             put_bytes(url, archived(Path(copy)), self.options)

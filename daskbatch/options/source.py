@@ -55,12 +55,25 @@ def copy_source(source: str, target: Path, output: str | os.PathLike[str], scrip
 
 
 def archived(folder: Path) -> bytes:
-    """A zip archive of all files in a folder."""
+    """A zip archive of all files in a folder.
+
+    Raises
+    ------
+    EntryScriptError
+        A name cannot stand in one.
+    OSError
+    """
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            if "\\" in name or name != name.encode("utf-8", "replace").decode():
+                raise EntryScriptError(
+                    f"source_directory: {name!r} cannot be put into an archive for the nodes, as its name holds a"
+                    " backslash or is no UTF-8. Next: rename it, or list it in .amlignore there."
+                )
             if path.is_file():
-                archive.write(path, path.relative_to(folder))
+                archive.write(path, name)
     return made.getvalue()
 
 

@@ -33,7 +33,7 @@ __all__ = ["Combined", "Sink", "combine", "write_processed_csv", "write_result"]
 
 _REPORT_ROWS = 65536
 _HASH_APART = 65536  # bytes; less is hashed sooner than handed over
-_BEHIND = 8  # pieces that the hash may be behind: the disk takes them in fits and starts
+_BEHIND = 8 * 2**20  # bytes that the hash may be behind: the disk takes them in fits and starts
 
 
 class Combined(NamedTuple):
@@ -63,7 +63,8 @@ class Sink(io.RawIOBase):
         self._write = write
         self._hash = hashlib.sha256()
         self._thread = ThreadPoolExecutor(1, "daskbatch-hash")
-        self._hashing: deque[Future[None]] = deque()
+        self._hashing: deque[tuple[Future[None], int]] = deque()
+        self._behind = 0
         self.bytes = 0
 
     def writable(self) -> bool:
@@ -74,10 +75,13 @@ class Sink(io.RawIOBase):
         """Write all of `data`."""
         view = memoryview(data)
         apart = len(view) >= _HASH_APART
-        while len(self._hashing) > (_BEHIND if apart else 0):
-            self._hashing.popleft().result()
+        while self._hashing and (not apart or self._behind > _BEHIND):
+            hashed, size = self._hashing.popleft()
+            hashed.result()
+            self._behind -= size
         if apart:
-            self._hashing.append(self._thread.submit(self._hash.update, view))
+            self._hashing.append((self._thread.submit(self._hash.update, view), len(view)))
+            self._behind += len(view)
         else:
             self._hash.update(view)
         self._write(view)

@@ -121,7 +121,13 @@ class Ledger:
         self._soon()
 
     def gathered(self, chunk: Chunk, parts: Iterable[Chunk]) -> None:
-        """`chunk` counts in the place of `parts`, whose mini-batches it holds: as durable as by `commit`."""
+        """`chunk` counts in the place of `parts`, whose mini-batches it holds: as durable as by `commit`.
+
+        Raises
+        ------
+        RunFailed
+            It cannot be written.
+        """
         self._write([{"gathered": [[part.segment, part.offset] for part in parts], "chunk": list(chunk)}])
         self._soon()
 

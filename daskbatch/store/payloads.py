@@ -125,7 +125,19 @@ class Payloads:
         """Yield the places of all payloads in order, those that lie back to back as one, and the numbers of their
         records. Nothing is read.
         """
-        return self._spans(None)
+        joined: tuple[Span, range] | None = None
+        for span, numbers in self._spans(None):
+            if joined is None:
+                joined = span, numbers
+                continue
+            before, first = joined
+            if (before.segment, before.token, before.end) == (span.segment, span.token, span.start):
+                joined = before._replace(end=span.end), range(first.start, numbers.stop)
+            else:
+                yield joined
+                joined = span, numbers
+        if joined is not None:
+            yield joined
 
     def _spans(self, most: int | None) -> Iterator[tuple[Span, range]]:
         """Places of some payloads each, `most` bytes or one payload; None: as many as lie back to back."""

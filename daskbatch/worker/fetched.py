@@ -95,12 +95,24 @@ class ScriptFiles:
         setup: dict[str, Any] = dict(launch.setup)
         setup["arguments"] = [told(text, paths) for text in setup["arguments"]]
         if self._source is not None:
-            there, here = setup["source_directory"], self._get(self._source)
+            there, here = setup["source_directory"], self._own_copy(self._source)
             setup["source_directory"] = here
             if setup["script"] is not None:
                 setup["script"] = os.path.normpath(os.path.join(here, os.path.relpath(setup["script"], there)))
         environment = {name: told(text, paths) for name, text in launch.environment.items()}
         return replace(launch, setup=setup, environment=environment)
+
+    def _own_copy(self, source: Fetched) -> str:
+        """The source directory on local scratch; of one that the node sees, itself where scratch will not have it."""
+        if source.kind != "folder":
+            return self._get(source)
+        try:
+            self._files.join()
+            # There may be programs and libraries in it.
+            may_run = not os.statvfs(self.folder).f_flag & getattr(os, "ST_NOEXEC", 0)
+            return self._get(source) if may_run else source.url
+        except OSError:
+            return source.url
 
     def close(self) -> None:
         """The script has ended."""

@@ -111,7 +111,11 @@ class NodeFiles:
                 part = f"{place}.part"
                 shutil.rmtree(part, ignore_errors=True)  # of one that was killed
                 os.mkdir(part, 0o700)
-                self._fetch(part, url, kind, token, self._options if options is None else options)
+                try:
+                    self._fetch(part, url, kind, token, self._options if options is None else options)
+                except BaseException:
+                    shutil.rmtree(part, ignore_errors=True)  # the disk may be full of it
+                    raise
                 os.rename(part, place)
         return found_at(place)
 

@@ -142,9 +142,10 @@ class RunPlugin(WorkerPlugin):
         environment |= {"AZUREML_BI_OUTPUT_PATH": script_output, **own, **share.variables}
         root = scratch.package_root or str(_PACKAGE.parent)
         shared = () if self._files is None else (self._files.folder,)
+        there = filter(os.path.isdir, settings.folders)  # the client's own may be on another host
         launch = Launch(
             python=settings.python or sys.executable,
-            prefix=filled(settings.prefix, (*settings.folders, str(_PACKAGE), scratch.path, *shared)),
+            prefix=filled(settings.prefix, (*there, str(_PACKAGE), scratch.path, *shared)),
             package_root=root,
             setup={
                 **settings.setup,

@@ -20,8 +20,8 @@ from daskbatch.types import Chunk, Record
 MIB = 2**20
 
 
-def small(number: int, size: int) -> Small:
-    return Small((number, 0), Chunk(f"{number}.seg", 0, size, size + 100, 1, 0))
+def small(number: int, size: int, count: int = 1) -> Small:
+    return Small((number, 0), Chunk(f"{number}.seg", 0, size, size + 100, count, 0))
 
 
 def numbers(group: list[Small]) -> list[int]:
@@ -36,6 +36,13 @@ def test_enough_neighbours_are_taken_and_no_more() -> None:
     row = [small(number, 4 * MIB) for number in range(10)]
     assert numbers(next_group(row, [], keys(10))) == list(range(8))
     assert next_group(row[:7], [], keys(10)) == []
+
+
+def test_many_tiny_results_fill_an_object_too() -> None:
+    row = [small(number, MIB, 10_000) for number in range(20)]
+    assert numbers(next_group(row, [], keys(20))) == list(range(5))
+    assert next_group(row[:4], [], keys(20)) == []
+    assert next_group([small(number, 1000, 10_000) for number in range(20)], [], keys(20)) == []  # no part of an upload
 
 
 def test_nothing_is_gathered_across_what_is_under_way() -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from daskbatch.errors import InputError
+from daskbatch.errors import EntryScriptError, InputError
+from daskbatch.options.source import archived
 from daskbatch.remote.errors import ObjectChanged, ObjectMissing
 from daskbatch.remote.filesystem import filesystem
+from daskbatch.spec import Fetched
 from daskbatch.worker import node_files
+from daskbatch.worker.fetched import ScriptFiles
 from daskbatch.worker.node_files import BadArchive, NodeFiles
+from daskbatch.worker.runner import Launch
 from daskbatch.worker.shared_folder import SharedFolder, leave_behind, noted, place_of, remove_if_left, sweep
 
 
@@ -188,3 +195,41 @@ def test_half_of_a_folder_is_swept_too(tmp_path: Path) -> None:
     (tmp_path / "shared-2.left-1" / "deep").mkdir(parents=True)  # killed while it was removed
     sweep(str(tmp_path / "shared-*"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept_by", ["a disk that is full", "a filesystem that runs nothing"])
+def test_a_source_directory_that_scratch_will_not_have_is_read_in_its_place(
+    kept_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "score.py").touch()
+    setup = {"arguments": [], "source_directory": str(source), "script": str(source / "score.py")}
+    launch = Launch(sys.executable, "", setup, {}, "", "", "", {}, None)
+    files = ScriptFiles("run", [], Fetched(str(source), "folder"))
+    copied = files.filled(launch).setup
+    assert Path(copied["script"]).is_file()
+    assert copied["script"] == f"{copied['source_directory']}/score.py"
+    assert not copied["script"].startswith(str(source))
+    files.close()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = ScriptFiles("run", [], Fetched(str(source), "folder"))
+    if kept_by == "a disk that is full":
+        monkeypatch.setattr(shutil, "copytree", full)
+    else:
+        monkeypatch.setattr(os, "ST_NOEXEC", os.statvfs(tmp_path).f_flag or 1, raising=False)
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    read = files.filled(launch).setup
+    assert (read["source_directory"], read["script"]) == (str(source), str(source / "score.py"))
+    assert not list(Path(files.folder).glob("*.part"))
+    files.close()
+
+
+@pytest.mark.parametrize("name", ["back\\slash.txt", os.fsdecode(b"latin-\xe9.txt")], ids=["backslash", "no UTF-8"])
+def test_a_name_that_no_archive_holds_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(EntryScriptError, match=r"cannot be put into an archive .* Next: rename it"):
+        archived(tmp_path)
