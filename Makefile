@@ -65,7 +65,7 @@ $(BENCH)/.stamp: setup.cfg pyproject.toml | $(BIN)/python
 # Compiled first, as pip does with what it installs: else each process would, where PYTHONDONTWRITEBYTECODE is set.
 bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python -m compileall -q daskbatch benchmarks
-	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --enough 40 --json build/bench
+	$(BENCH)/bin/python benchmarks/dispatch.py --repeats 3 --enough 30 --json build/bench
 	$(BENCH)/bin/python benchmarks/tables.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/tables_parquet.py --repeats 3 --enough 40 --json build/bench
 	$(BENCH)/bin/python benchmarks/tables_boosted.py --repeats 3 --enough 40 --json build/bench
