@@ -53,7 +53,8 @@ ROWS = (
         (
             "`ComputeTarget.create`, `AmlCompute.provisioning_configuration`, `ws.compute_targets`, `get_status()`",
             "local",
-            "VM sizes and node counts of a cluster are ignored; `ComputeTarget.register(ws, name, scheduler)` is ours",
+            "VM sizes and node counts of a cluster are ignored; `ComputeTarget.register(ws, name, scheduler)`, or"
+            " `definition=` for a batch queue or hosts, is ours",
             "test_compute_targets",
         ),
         (
