@@ -212,13 +212,13 @@ class Hosts:
             worker = self._new(host)
             try:
                 own = await worker.connect()
-                if not before:
-                    self._reached += 1
+                await worker.start(self._command(host, worker.name, own), self._message)
+                # Not before: there are hosts that let in, and refuse each command.
+                self._reached += not before
                 before, again = True, list(_AGAIN_AFTER)
                 self._first.set()
                 self._states[host] = "has a worker that has not come yet"
                 self.started += 1
-                await worker.start(self._command(host, worker.name, own), self._message)
                 ending = await self._watch(worker)
             except Unreachable as error:
                 if not before or not again:

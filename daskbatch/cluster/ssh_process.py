@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from daskbatch.cluster.ssh_host import SSHHost
 
 __all__ = ["Ending", "RemoteWorker", "Unreachable", "own_address"]
 
+_START_PATIENCE = 60.0  # seconds until a host that lets in has begun a command
 _CLOSE_PATIENCE = 8.0  # seconds; that of the program itself is shorter
 _TAIL = 4000  # characters of what it has printed
 _CHUNK = 65536
@@ -82,10 +82,14 @@ class RemoteWorker:
         """
         assert self._connection is not None
         try:
-            self._process = await self._connection.create_process(
-                command, stderr=asyncssh.STDOUT, encoding="utf-8", errors="replace", request_pty=False
-            )
+            async with asyncio.timeout(_START_PATIENCE):
+                self._process = await self._connection.create_process(
+                    command, stderr=asyncssh.STDOUT, encoding="utf-8", errors="replace", request_pty=False
+                )
             self._process.stdin.write(message)
+        except TimeoutError as error:
+            text = f"it lets in, but begins no command within {_START_PATIENCE:g} s. Next: {_try(self.host)}"
+            raise Unreachable(text) from error
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(_why(error, self.host)) from error
 
@@ -158,5 +162,9 @@ def _why(error: Exception, host: SSHHost) -> str:
     elif isinstance(error, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError)):
         step = "have an agent hold the key (ssh-add)"
     else:
-        step = f"see that 'ssh {host.address}{os.linesep * 0}' works from here"
+        step = _try(host)
     return f"{told}. Next: {step}"
+
+
+def _try(host: SSHHost) -> str:
+    return f"see that 'ssh {host.address}' works from here"

@@ -1,0 +1,126 @@
+"""Which hosts get another worker, and what is told of those that do not: on fakes, without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from pathlib import Path
+
+import pytest
+
+from daskbatch.cluster import hosts as module
+from daskbatch.cluster.hosts import Hosts
+from daskbatch.cluster.ssh_host import SSHHost
+from daskbatch.cluster.ssh_process import Ending, Unreachable
+from daskbatch.cluster.supply import Happening
+
+SOON = 20.0  # seconds; nothing here takes as long
+
+
+class FakeRemoteWorker:
+    """In the place of `RemoteWorker`: the test says what its host lets it do, and when it ends."""
+
+    made: list[FakeRemoteWorker]
+    begun: queue.Queue[FakeRemoteWorker]
+    unreachable: dict[str, list[Unreachable]]
+    """By host: what its next connections end with."""
+    refusing: set[str]
+    """Hosts that let in, and begin no command."""
+    unkillable: set[str]
+
+    def __init__(self, host: SSHHost, name: str, log: Path | None) -> None:
+        self.host, self.name = host, name
+        self.made.append(self)
+
+    async def connect(self) -> str | None:
+        if self.unreachable.get(self.host.name):
+            raise self.unreachable[self.host.name].pop(0)
+        return None
+
+    async def start(self, command: str, message: str) -> None:
+        if self.host.name in self.refusing:
+            raise Unreachable("no session. Next: see")
+        self.loop = asyncio.get_running_loop()
+        self.ending = self.loop.create_future()
+        self.begun.put(self)
+
+    async def ended(self) -> Ending:
+        ending: Ending = await asyncio.shield(self.ending)
+        return ending
+
+    def said(self) -> str:
+        return ""
+
+    def kill(self) -> None:
+        if self.host.name not in self.unkillable and not self.ending.done():
+            self.ending.set_result(Ending("was ended by SIGKILL", -9))
+
+    async def close(self) -> None:
+        pass
+
+
+class FakeHosts(Hosts):
+    """All hosts are fakes; what happens can be waited for."""
+
+    def __init__(self, *names: str, floor: int = 1, count: int = 0, restarts: int = 100) -> None:
+        self.told: queue.Queue[Happening] = queue.Queue()
+        fakes = [SSHHost(name, name, {}, "python") for name in names]
+        super().__init__(fakes, "w", count or len(names), floor, lambda *_: "command", "", restarts, None)
+
+    def _happen(self, happening: Happening) -> None:
+        super()._happen(happening)
+        self.told.put(happening)
+
+    def next(self) -> Happening:
+        return self.told.get(timeout=SOON)
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RemoteWorker", FakeRemoteWorker)
+    monkeypatch.setattr(module, "_TICK", 0.01)
+    monkeypatch.setattr(module, "_AGAIN_AFTER", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(module, "_CLOSE_PATIENCE", 0.0)
+    for name in ("refusing", "unkillable"):
+        monkeypatch.setattr(FakeRemoteWorker, name, set(), raising=False)
+    monkeypatch.setattr(FakeRemoteWorker, "unreachable", {}, raising=False)
+    monkeypatch.setattr(FakeRemoteWorker, "made", [], raising=False)
+    monkeypatch.setattr(FakeRemoteWorker, "begun", queue.Queue(), raising=False)
+
+
+def begun(hosts: Hosts, *, came: bool = True) -> FakeRemoteWorker:
+    """The next worker that has begun; the engine has seen it."""
+    worker = FakeRemoteWorker.begun.get(timeout=SOON)
+    if came:
+        hosts.seen([worker.name])
+    return worker
+
+
+def end(ending: Ending, *workers: FakeRemoteWorker) -> None:
+    """All of them end at once."""
+
+    def all_of_them() -> None:
+        for worker in workers:
+            worker.ending.set_result(ending)
+
+    workers[0].loop.call_soon_threadsafe(all_of_them)
+
+
+def test_a_host_that_lets_in_and_begins_nothing_is_not_tried_for_ever() -> None:
+    hosts = FakeHosts("a")
+    hosts.start()
+    try:
+        worker = begun(hosts)
+        # Given a host that was there before
+        FakeRemoteWorker.refusing.add("a")
+        end(Ending("is out of reach"), worker)
+        assert "another one is started (1 of" in hosts.next().text
+        # Then it is tried as often as one that is out of reach
+        for _ in range(3):
+            assert "It is tried again in 0 s" in hosts.next().text
+        last = hosts.next()
+        assert (last.fatal, last.text.startswith("no host is left; the last one: host a cannot be")) == (True, True)
+        assert len(FakeRemoteWorker.made) == 1 + 4
+        assert hosts.counts() == {"reached": 1, "left_out": 1, "workers_started": 1, "workers_replaced": 1}
+    finally:
+        hosts.end_all()
