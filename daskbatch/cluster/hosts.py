@@ -66,6 +66,7 @@ class Hosts:
         logs: Path | None,
     ) -> None:
         self._spare = list(hosts)
+        self._using: set[SSHHost] = set()
         self._name = name
         self._count = count
         self._floor = floor
@@ -181,7 +182,9 @@ class Hosts:
         """Whether there is one more host to use."""
         if not self._spare:
             return False
-        task = self._loop.create_task(self._use(self._spare.pop(0)))
+        host = self._spare.pop(0)
+        self._using.add(host)
+        task = self._loop.create_task(self._use(host))
         self._tasks[task] = None
         task.add_done_callback(self._done)
         return True
@@ -293,9 +296,10 @@ class Hosts:
     def _leave_out(self, host: SSHHost, why: str) -> None:
         """Use the host no more; where there are too few now, say so."""
         self._states[host] = ""
+        self._using.discard(host)
         self._out.append(f"host {host.name} {why}" if why.startswith("cannot") else f"host {host.name}: {why}")
         another = self._use_next()
-        there = len(self._tasks) - 1  # but this one
+        there = len(self._using)
         enough = there >= self._floor or (self._enough and there > 0)
         text = "left out"
         if not another and there == 0:

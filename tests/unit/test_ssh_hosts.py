@@ -124,3 +124,29 @@ def test_a_host_that_lets_in_and_begins_nothing_is_not_tried_for_ever() -> None:
         assert hosts.counts() == {"reached": 1, "left_out": 1, "workers_started": 1, "workers_replaced": 1}
     finally:
         hosts.end_all()
+
+
+def test_hosts_that_leave_at_once_do_not_count_each_other() -> None:
+    hosts = FakeHosts("a", "b")
+    hosts.start()
+    try:
+        end(Ending("has ended with status 127", 127), begun(hosts, came=False), begun(hosts, came=False))
+        first, second = hosts.next(), hosts.next()
+        assert (first.fatal, first.text.startswith("left out: host a")) == (False, True)
+        assert (second.fatal, second.text.startswith("no host is left; the last one: host b")) == (True, True)
+    finally:
+        hosts.end_all()
+
+
+def test_a_further_host_steps_in() -> None:
+    hosts = FakeHosts("a", "b", "c", floor=2, count=2)
+    hosts.start()
+    try:
+        end(Ending("has ended with status 127", 127), begun(hosts, came=False), begun(hosts, came=False))
+        assert hosts.next().text.startswith("left out: host a")
+        second = hosts.next()
+        assert second.fatal
+        assert second.text.startswith("1 of min_nodes=2 hosts are left; left out: host b")
+        assert begun(hosts).host.name == "c"
+    finally:
+        hosts.end_all()
