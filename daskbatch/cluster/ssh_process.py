@@ -68,6 +68,7 @@ class RemoteWorker:
         Unreachable
         """
         try:
+            await _check_that_keys_are(self.host)
             self._connection = await asyncssh.connect(self.host.address, **self.host.connect)
         except (asyncssh.Error, OSError, ValueError, TypeError) as error:
             raise Unreachable(_why(error, self.host)) from error
@@ -135,6 +136,17 @@ class RemoteWorker:
         if self._log is not None:
             with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(said)
+
+
+async def _check_that_keys_are(host: SSHHost) -> None:
+    """Refuse a host whose key nobody would look at, although its definition does not say so."""
+    options = await asyncssh.SSHClientConnectionOptions.construct(host=host.address, **host.connect)
+    if host.is_checked and options.known_hosts is None:
+        raise Unreachable(
+            "the SSH configuration (~/.ssh/config, or config of connect_options) says UserKnownHostsFile none, so"
+            " that whoever answers there would be taken for it. Next: name the file that has its key as known_hosts of"
+            " connect_options, or take that line out"
+        )
 
 
 def own_address(name: object) -> str | None:

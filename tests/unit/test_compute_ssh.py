@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from daskbatch import ComputeTarget, UsageError, Workspace
 from daskbatch.api.compute_definition import definition_of
 from daskbatch.cli import cli
 from daskbatch.cluster.ssh_host import hosts_of, worker_command
-from daskbatch.cluster.ssh_process import own_address
+from daskbatch.cluster.ssh_process import RemoteWorker, Unreachable, own_address
 from daskbatch.options import make_spec
 from daskbatch.options.compute import parse_compute
 from daskbatch.options.restore import options_from, stored_options
@@ -46,6 +48,13 @@ def refused(**given: Any) -> str:
     with pytest.raises(UsageError) as error:
         parse_compute({"type": "ssh", "name": "t", "hosts": ["a", "b"], **given})
     return str(error.value)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 def test_all_hosts_are_wanted_unless_fewer_are(folder: Path) -> None:
@@ -145,3 +154,16 @@ def test_the_address_that_hosts_are_told_is_this_machines() -> None:
     assert own_address(("192.0.2.1", 1)) is None  # that of a jump host
     assert own_address(("fe80::1%lo", 1, 0, 1)) is None
     assert own_address(None) is None
+
+
+@pytest.mark.parametrize("known", [{}, {"known_hosts": None}])
+def test_a_configuration_that_ends_the_check_of_host_keys(folder: Path, known: dict[str, Any]) -> None:
+    (folder / "config").write_text("Host a\n  HostName 127.0.0.1\n  UserKnownHostsFile none\n")
+    options = {"config": str(folder / "config"), "port": free_port(), **known}
+    for address in ("a", "127.0.0.1"):
+        made, _ = parse_compute({"type": "ssh", "hosts": [address], "connect_options": options})
+        worker = RemoteWorker(hosts_of(made)[0], "w-1", None)
+        with pytest.raises(Unreachable) as error:
+            asyncio.run(worker.connect())
+        refused_for_that = "says UserKnownHostsFile none" in str(error.value)
+        assert refused_for_that == (address == "a" and not known)
