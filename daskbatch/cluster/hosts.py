@@ -18,7 +18,8 @@ from daskbatch.cluster.supply import Happening
 __all__ = ["Hosts"]
 
 _TICK = 1.0  # seconds between looks at what is known here
-_PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself
+_PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself, and as many until it is given up
+_BEGIN_PATIENCE = 180.0  # seconds until a worker has come: it may read all its Python over a network
 _CLOSE_PATIENCE = 5.0  # seconds for workers to go by themselves
 _AGAIN_AFTER = (5.0, 15.0, 45.0, 120.0)  # seconds until a host that was there before is tried once more
 _USELESS = 3  # processes in a row whose worker never came
@@ -253,19 +254,26 @@ class Hosts:
         return worker
 
     async def _watch(self, worker: RemoteWorker) -> Ending:
-        """Wait until it has ended; end it where the Dask worker is gone and it is not."""
+        """Wait until it has ended; end it where the Dask worker does not come, or is gone and it is not."""
         ended = asyncio.ensure_future(worker.ended())
-        missing_since: float | None = None
+        missing_since, came, why = time.monotonic(), False, ""
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=_TICK)
-                present, came = worker.name in self._present, worker.name in self._came
+                came_before, came, now = came, worker.name in self._came, time.monotonic()
                 if came:
                     self._states[worker.host] = ""
-                missing_since = None if present or not came else missing_since or time.monotonic()
-                if missing_since is not None and time.monotonic() - missing_since > _PATIENCE:
+                if not why and (worker.name in self._present or came != came_before):
+                    missing_since = now
+                missing, patience = now - missing_since, _PATIENCE if came else _BEGIN_PATIENCE
+                if missing > patience:
+                    gone = f"was ended, as its Dask worker was gone for {_PATIENCE:g} s"
+                    why = why or (gone if came else f"does not begin within {_BEGIN_PATIENCE:g} s")
                     worker.kill()
-            return ended.result()
+                if missing > patience + _PATIENCE:
+                    return Ending("does not end" if came else why, is_ours=True)
+            ending = ended.result()
+            return Ending(why, ending.status, is_ours=True) if why else ending
         finally:
             ended.cancel()
 
@@ -276,8 +284,8 @@ class Hosts:
             return True
         told = f"the worker on host {host.name} is lost: its process {ending.text}"
         lost = worker.name if came else ""
-        # When a host goes down, or is gone, nothing that ran there is the cause.
-        blame = ending.status not in (None, _SIGTERM)
+        # When a host goes down, or is gone, or it was told to go, nothing that ran there is the cause.
+        blame = not ending.is_ours and ending.status not in (None, 0, _SIGTERM)
         if ending.status in _HOPELESS and not came:
             self._leave_out(host, _last(worker.said()) if ending.status == REFUSED else _end_of(worker, ending))
             return False

@@ -33,6 +33,8 @@ class Ending:
     """For the user, after "its process"."""
     status: int | None = None
     """Exit status; the negative number of a signal; None where nobody told, as when the host is gone."""
+    is_ours: bool = False
+    """This run has ended it, or tried to."""
 
 
 class RemoteWorker:
@@ -140,8 +142,13 @@ class RemoteWorker:
 
 async def _check_that_keys_are(host: SSHHost) -> None:
     """Refuse a host whose key nobody would look at, although its definition does not say so."""
+    if not host.is_checked:
+        return
     options = await asyncssh.SSHClientConnectionOptions.construct(host=host.address, **host.connect)
-    if host.is_checked and options.known_hosts is None:
+    # asyncssh reads it once more, for what is under "Match final" or "Match canonical".
+    late = {"reload": True, "final": True, "canonical": bool(options.canonicalize_hostname)}
+    again = await asyncssh.SSHClientConnectionOptions.construct(host=host.address, **host.connect, **late)
+    if options.known_hosts is None or again.known_hosts is None:
         raise Unreachable(
             "the SSH configuration (~/.ssh/config, or config of connect_options) says UserKnownHostsFile none, so"
             " that whoever answers there would be taken for it. Next: name the file that has its key as known_hosts of"

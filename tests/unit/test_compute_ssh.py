@@ -157,8 +157,9 @@ def test_the_address_that_hosts_are_told_is_this_machines() -> None:
 
 
 @pytest.mark.parametrize("known", [{}, {"known_hosts": None}])
-def test_a_configuration_that_ends_the_check_of_host_keys(folder: Path, known: dict[str, Any]) -> None:
-    (folder / "config").write_text("Host a\n  HostName 127.0.0.1\n  UserKnownHostsFile none\n")
+@pytest.mark.parametrize("when", ["Host a", "Match final originalhost a"])
+def test_a_configuration_that_ends_the_check_of_host_keys(folder: Path, when: str, known: dict[str, Any]) -> None:
+    (folder / "config").write_text(f"Host a\n  HostName 127.0.0.1\n{when}\n  UserKnownHostsFile none\n")
     options = {"config": str(folder / "config"), "port": free_port(), **known}
     for address in ("a", "127.0.0.1"):
         made, _ = parse_compute({"type": "ssh", "hosts": [address], "connect_options": options})

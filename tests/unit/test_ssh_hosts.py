@@ -150,3 +150,58 @@ def test_a_further_host_steps_in() -> None:
         assert begun(hosts).host.name == "c"
     finally:
         hosts.end_all()
+
+
+@pytest.mark.parametrize("unkillable", [False, True])
+def test_a_worker_that_never_comes(unkillable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEGIN_PATIENCE", 0.03)
+    monkeypatch.setattr(module, "_PATIENCE", 0.03)
+    hosts = FakeHosts("a")
+    FakeRemoteWorker.unkillable |= {"a"} if unkillable else set()
+    hosts.start()
+    try:
+        # Then others are started as if it had ended by itself, and the host is left out
+        for _ in range(2):
+            happening = hosts.next()
+            assert "its process does not begin within 0.03 s; another one is started" in happening.text
+            assert (happening.worker, happening.blame) == ("", False)
+        last = hosts.next()
+        assert last.fatal
+        assert "3 workers in a row have ended before they came. The process of the last one does not b" in last.text
+    finally:
+        hosts.end_all()
+
+
+@pytest.mark.parametrize(
+    ("unkillable", "told"), [(False, "was ended, as its Dask worker was gone for 0.03 s"), (True, "does not end")]
+)
+def test_a_process_whose_worker_is_gone(unkillable: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.03)
+    hosts = FakeHosts("a")
+    FakeRemoteWorker.unkillable |= {"a"} if unkillable else set()
+    hosts.start()
+    try:
+        worker = begun(hosts)
+        hosts.seen([])
+        happening = hosts.next()
+        assert f"its process {told}; another one is started (1 of" in happening.text
+        # Then it is told as lost, and no mini-batch is the cause
+        assert (happening.worker, happening.blame) == (worker.name, False)
+        assert begun(hosts) is not worker
+    finally:
+        hosts.end_all()
+
+
+@pytest.mark.parametrize(
+    ("status", "blame"), [(0, False), (-15, False), (None, False), (1, True), (-9, True), (-11, True)]
+)
+def test_what_may_be_the_cause_of_a_loss(status: int | None, blame: bool) -> None:
+    hosts = FakeHosts("a")
+    hosts.start()
+    try:
+        worker = begun(hosts)
+        end(Ending("has ended", status), worker)
+        happening = hosts.next()
+        assert (happening.worker, happening.blame) == (worker.name, blame)
+    finally:
+        hosts.end_all()
