@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -23,7 +22,8 @@ _BEGIN_PATIENCE = 180.0  # seconds until a worker has come: it may read all its 
 _CLOSE_PATIENCE = 5.0  # seconds for workers to go by themselves
 _AGAIN_AFTER = (5.0, 15.0, 45.0, 120.0)  # seconds until a host that was there before is tried once more
 _USELESS = 3  # processes in a row whose worker never came
-_HOPELESS = (REFUSED, 126, 127)  # exit statuses; the latter two are the shell's, of a command that it does not find
+_NO_PYTHON = (2, 126, 127)  # exit statuses: of a Python that is too old for -P, and the shell's of no command
+_HOPELESS = (REFUSED, *_NO_PYTHON)
 _LOG_LINES = 20
 _SIGTERM = -15
 
@@ -328,7 +328,6 @@ def _last(said: str) -> str:
 def _end_of(worker: RemoteWorker, ending: Ending) -> str:
     lines = worker.said().splitlines()
     said = "It has printed:\n" + "\n".join(lines[-_LOG_LINES:]) if lines else "It has printed nothing"
-    with contextlib.suppress(IndexError):
-        if "No module named" in lines[-1] or ending.status in _HOPELESS:
-            said += "\nNext: name a Python that has daskbatch as remote_python"
+    if ending.status in _NO_PYTHON or (lines and "No module named" in lines[-1]):
+        said += "\nNext: name a Python 3.11 or later that has daskbatch as remote_python"
     return f"The process of the last one {ending.text}. {said}"

@@ -205,3 +205,24 @@ def test_what_may_be_the_cause_of_a_loss(status: int | None, blame: bool) -> Non
         assert (happening.worker, happening.blame) == (worker.name, blame)
     finally:
         hosts.end_all()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (2, "host a: The process of the last one has ended. It has printed nothing\nNext: name a Python 3.11 or later"),
+        (127, "Next: name a Python 3.11 or later that has daskbatch as remote_python"),
+        (78, "host a: it sees no folder"),
+    ],
+)
+def test_a_host_that_cannot_do_it_is_left_out_at_once(status: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeRemoteWorker, "said", lambda _: "it sees no folder" if status == 78 else "")
+    hosts = FakeHosts("a")
+    hosts.start()
+    try:
+        end(Ending("has ended", status), begun(hosts, came=False))
+        last = hosts.next()
+        assert last.fatal
+        assert told in last.text
+    finally:
+        hosts.end_all()
