@@ -63,7 +63,7 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         hosts = Hosts(
             hosts_of(compute),
             f"daskbatch-{secrets.token_hex(4)}",
-            spec.node_count or 1,
+            spec.node_count or compute.default_node_count,
             spec.min_nodes,
             command,
             message(security, _needed(spec), spec.entry.pickled is not None),

@@ -97,10 +97,11 @@ def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) ->
             f" {min_nodes} with compute={compute.type!r}. Next: leave it out; node_count says on how many nodes of a"
             " Dask cluster to work."
         )
-    if compute.brings_workers and min_nodes > (node_count or 1):
+    wanted = node_count or compute.default_node_count
+    if compute.brings_workers and min_nodes > wanted:
         there = "hosts" if compute.is_ssh else "jobs"
         raise UsageError(
-            f"min_nodes must be at most node_count={node_count or 1}, the {there} there are, got {min_nodes}. Next:"
+            f"min_nodes must be at most node_count={wanted}, the {there} there are, got {min_nodes}. Next:"
             " give a greater node_count."
         )
     return min_nodes

@@ -67,8 +67,8 @@ def check_ssh(what: str, content: Mapping[str, Any]) -> None:
         whole_number(f"{what}: nthreads of worker_options", threads, 1)
 
 
-def check_node_count(compute: Compute, node_count: int | None) -> int | None:
-    """``node_count``, which is the number of hosts unless it is given.
+def check_node_count(compute: Compute, node_count: int | None) -> None:
+    """Check ``node_count``, where there are hosts.
 
     Raises
     ------
@@ -76,14 +76,13 @@ def check_node_count(compute: Compute, node_count: int | None) -> int | None:
         There are fewer hosts.
     """
     if not compute.is_ssh:
-        return node_count
+        return
     there = len(compute.keywords["hosts"])
     if node_count is not None and node_count > there:
         raise UsageError(
             f"node_count must be at most {there}, the hosts of compute={compute.name!r}, got {node_count}. Next: leave"
             " it out, or add hosts."
         )
-    return there if node_count is None else node_count
 
 
 def _each(what: str, key: str, given: object, kind: type, hosts: Sequence[str]) -> list[Any]:

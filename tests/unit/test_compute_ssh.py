@@ -18,7 +18,7 @@ from daskbatch.cluster.ssh_host import hosts_of, worker_command
 from daskbatch.cluster.ssh_process import RemoteWorker, Unreachable, own_address
 from daskbatch.options import make_spec
 from daskbatch.options.compute import parse_compute
-from daskbatch.options.restore import options_from, stored_options
+from daskbatch.options.restore import at_another_place, options_from, stored_options
 from daskbatch.spec import RunSpec
 
 HOSTS = """\
@@ -59,7 +59,8 @@ def free_port() -> int:
 
 def test_all_hosts_are_wanted_unless_fewer_are(folder: Path) -> None:
     made = spec(folder, compute=definition_of("hosts.yml"), min_nodes=3)
-    assert (made.node_count, made.min_nodes, made.compute.is_ssh, made.compute.is_queue) == (3, 3, True, False)
+    assert (made.node_count, made.compute.default_node_count, made.min_nodes) == (None, 3, 3)
+    assert (made.compute.is_ssh, made.compute.is_queue) == (True, False)
     assert spec(folder, compute=definition_of("hosts.yml"), node_count=2).node_count == 2
     with pytest.raises(UsageError, match=r"node_count must be at most 3, the hosts of compute='hosts', got 4"):
         spec(folder, compute=definition_of("hosts.yml"), node_count=4)
@@ -73,6 +74,16 @@ def test_what_is_stored_makes_the_same_again(folder: Path) -> None:
     again = options_from(stored_options(made))
     assert again["compute"] == {**compute, "name": ""}
     assert parse_compute(again["compute"])[0] == made.compute
+
+
+def test_hosts_may_be_taken_out_and_added_when_a_run_goes_on(folder: Path) -> None:
+    stored = options_from(stored_options(spec(folder, compute={"type": "ssh", "hosts": ["a", "b"]})))
+    for hosts in (["a"], ["a", "b", "c"]):
+        given = {"compute": {"type": "ssh", "hosts": hosts}}
+        names = {name: stored[name] for name in ("node_count", "compute")}
+        again = at_another_place({**names, "scheduler": None}, given)
+        made = spec(folder, **{**again, **given})
+        assert (made.node_count, made.compute.default_node_count) == (None, len(hosts))
 
 
 def test_how_hosts_are_reached(folder: Path) -> None:
