@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.options.compute_secrets import tells_secret
 from daskbatch.options.values import whole_number
 from daskbatch.spec import Compute
 
@@ -24,6 +26,7 @@ _SCHEDULER = ("contact_address", "host", "interface", "port")
 _OF_SSH_CLUSTER = ("worker_class", "n_workers", "nanny", "protocol", "security", "name")
 """What is ours to give: one worker a host without a nanny, over TLS."""
 _SECRET = ("password", "passphrase", "pkcs11_pin")
+_SSHPASS = re.compile(r"\bsshpass\b")
 _NOT_GIVEN = (
     *("self", "loop", "last_config", "reload", "canonical", "final", "host"),
     *("command", "subsystem", "request_pty", "term_type", "encoding", "errors"),
@@ -92,7 +95,9 @@ def _each(what: str, key: str, given: object, kind: type, hosts: Sequence[str]) 
     parts = given if isinstance(given, list) else [given]
     if not all(isinstance(part, kind) for part in parts):
         wanted = "a path" if kind is str else "a mapping"
-        raise UsageError(f"{what}: {key} must be {wanted}, or a list with one for each host, got {given!r}.")
+        # The value is not shown: it may hold what must not be seen.
+        got = " and ".join(sorted({type(part).__name__ for part in parts}))
+        raise UsageError(f"{what}: {key} must be {wanted}, or a list with one for each host, got {got}.")
     if isinstance(given, list) and len(given) != len(hosts):
         raise UsageError(
             f"{what}: {key} must have one entry for each of the {len(hosts)} hosts, got {len(given)}. Next: write it"
@@ -112,8 +117,7 @@ def _names_of_asyncssh(what: str) -> list[str]:
 
 def _check_connect_options(what: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
     for name, given in options.items():
-        text = any(isinstance(part, str) and "-----BEGIN" in part for part in _parts(given))
-        if name in _SECRET or text:
+        if name in _SECRET:
             raise UsageError(
                 f"{what}: connect_options must not give {name} itself, for a definition is kept in files. Next: let an"
                 " agent hold the key (ssh-add), or name its file in client_keys."
@@ -122,6 +126,16 @@ def _check_connect_options(what: str, options: Mapping[str, Any], allowed: Seque
             raise UsageError(
                 f"{what}: connect_options has no {name!r}.{nearest(name, allowed)} Allowed are the options of"
                 f" asyncssh.connect: {', '.join(allowed)}."
+            )
+        if tells_secret(given):
+            raise UsageError(
+                f"{what}: {name} of connect_options seems to hold a password, key or token, and a definition is kept in"
+                " files. Next: let an agent hold a key (ssh-add), or have it read from a file of yours."
+            )
+        if name == "proxy_command" and any(_SSHPASS.search(str(part)) for part in _parts(given)):
+            raise UsageError(
+                f"{what}: proxy_command of connect_options must not use sshpass: passwords are not supported. Next: let"
+                " an agent hold a key (ssh-add) that the host on the way takes, or give that host as tunnel."
             )
         if not _is_plain(given):
             raise UsageError(f"{what}: {name} of connect_options must be text, a number or a list of them.")

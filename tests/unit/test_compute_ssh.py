@@ -140,7 +140,6 @@ def test_show(folder: Path) -> None:
         ({"connect_options": [{}]}, "one entry for each of the 2 hosts, got 1"),
         ({"connect_options": {"user": "me"}}, "no 'user'. Did you mean 'username'?"),
         ({"connect_options": {"command": "x"}}, "no 'command'"),
-        ({"connect_options": {"client_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}}, "must not give client_keys"),
         ({"remote_python": 3}, "remote_python must be a path"),
         ({"worker_options": {"n_workers": 2}}, "must not give n_workers: each host has one Dask worker"),
         ({"worker_options": {"nthreads": 0}}, "nthreads of worker_options must be a whole number"),
@@ -150,6 +149,34 @@ def test_show(folder: Path) -> None:
 )
 def test_what_is_refused(given: dict[str, Any], told: str) -> None:
     assert told in refused(**given)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"client_keys": ["-----BEGIN OPENSSH PRIVATE KEY----- se4cret"]},
+        {"client_keys": {"of": ["---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ---- se4cret"]}},
+        {"env": {"API_TOKEN": "se4cret"}},
+        {"env": ["API_TOKEN=se4cret"]},
+        {"proxy_command": "ncat --proxy-password se4cret gate 22"},
+        {"proxy_command": ["sshpass", "-p", "se4cret", "ssh", "gate"]},
+        {"proxy_command": "/usr/bin/sshpass -p se4cret ssh gate -W %h:%p"},
+        "password=se4cret",
+        ["password=se4cret", {}],
+    ],
+)
+def test_no_secret_is_taken_or_shown(options: Any) -> None:
+    told = refused(connect_options=options)
+    assert "connect_options" in told
+    assert "se4cret" not in told
+
+
+def test_what_only_sounds_like_a_secret_is_taken() -> None:
+    options = {
+        "password_auth": False, "env": {"LANG": "C"}, "proxy_command": "ssh gate -W %h:%p",
+        "client_keys": ["~/.ssh/id_token"], "known_hosts": "~/.ssh/sshpass/hosts",
+    }  # fmt: skip
+    assert parse_compute({"type": "ssh", "hosts": ["a"], "connect_options": options})[0].keywords["hosts"] == ["a"]
 
 
 def test_a_password_is_not_kept_nor_shown() -> None:
