@@ -69,10 +69,15 @@ def worker_command(compute: Compute, host: SSHHost, scheduler: str, name: str, t
     options = dict(compute.keywords.get("worker_options") or {})
     if threads is not None:
         options["nthreads"] = threads
-    words = [host.python, "-P", "-m", "daskbatch.cluster.ssh_worker", scheduler, name]
+    words = ["-P", "-m", "daskbatch.cluster.ssh_worker", scheduler, name]
     if options:
         words.append(json.dumps(options))
-    return f"exec {shlex.join(words)}"
+    return f"exec {_quoted(host.python)} {shlex.join(words)}"
+
+
+def _quoted(path: str) -> str:
+    """For a shell, which finds the home folder there if ``~/`` is not in quotes."""
+    return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
 
 
 def _each(given: Any, count: int) -> list[Any]:

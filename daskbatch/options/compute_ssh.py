@@ -26,6 +26,7 @@ _SCHEDULER = ("contact_address", "host", "interface", "port")
 _OF_SSH_CLUSTER = ("worker_class", "n_workers", "nanny", "protocol", "security", "name")
 """What is ours to give: one worker a host without a nanny, over TLS."""
 _SECRET = ("password", "passphrase", "pkcs11_pin")
+_CONTACT = re.compile(r"(tls://)?(\[[\da-fA-F:.%\w]+\]|[^\s:/@\[\]]+):\d{1,5}")
 _SSHPASS = re.compile(r"\bsshpass\b")
 _NOT_GIVEN = (
     *("self", "loop", "last_config", "reload", "canonical", "final", "host"),
@@ -65,6 +66,12 @@ def check_ssh(what: str, content: Mapping[str, Any]) -> None:
             raise UsageError(f"{what}: remote_python must be the path of a Python, got {path!r}.")
     for key, names in (("worker_options", _WORKER), ("scheduler_options", _SCHEDULER)):
         _check_options(what, key, content.get(key), names)
+    contact = (content.get("scheduler_options") or {}).get("contact_address")
+    if contact is not None and not (isinstance(contact, str) and _CONTACT.fullmatch(contact)):
+        raise UsageError(
+            f"{what}: contact_address of scheduler_options must be an address with a port that the hosts reach, such as"
+            f" gate.example.org:8786 or [::1]:8786, got {contact!r}. Next: give that port as port too."
+        )
     threads = (content.get("worker_options") or {}).get("nthreads")
     if threads is not None:
         whole_number(f"{what}: nthreads of worker_options", threads, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from daskbatch import ComputeTarget, UsageError, Workspace
 from daskbatch.api.compute_definition import definition_of
 from daskbatch.cli import cli
+from daskbatch.cluster.over_ssh import over_ssh
 from daskbatch.cluster.ssh_host import hosts_of, worker_command
 from daskbatch.cluster.ssh_process import RemoteWorker, Unreachable, own_address
 from daskbatch.options import make_spec
@@ -116,6 +118,35 @@ def test_the_command_on_each_host(folder: Path) -> None:
     assert command.endswith(" w-1")
 
 
+@pytest.mark.parametrize("address", ["gate:8786", "tls://gate.example.org:8786", "10.0.0.1:1", "tls://[fe80::1]:8786"])
+def test_addresses_that_hosts_may_be_told(address: str) -> None:
+    content = {"type": "ssh", "hosts": ["a"], "scheduler_options": {"contact_address": address}}
+    assert parse_compute(content)[0].is_ssh
+
+
+def test_the_home_folder_of_a_host(tmp_path: Path) -> None:
+    compute = parse_compute({"type": "ssh", "hosts": ["a"], "remote_python": "~/my env/bin/python"})[0]
+    command = worker_command(compute, hosts_of(compute)[0], "tls://me:1", "w-1", None)
+    assert command.startswith("exec ~/'my env/bin/python' -P -m ")
+    # Then a shell there finds it
+    program = tmp_path / "my env" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho found $1\n")
+    program.chmod(0o700)
+    done = subprocess.run(
+        ["sh", "-c", command], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "found -P\n"
+
+
+@pytest.mark.parametrize("options", [{"interface": "no-such-0"}, {"host": "192.0.2.1"}])
+def test_a_scheduler_that_cannot_listen_so(folder: Path, options: dict[str, str]) -> None:
+    compute = parse_compute({"type": "ssh", "name": "t", "hosts": ["a"], "scheduler_options": options})[0]
+    made, told = spec(folder, compute=compute.public), r"scheduler_options=.*of compute='t': .*Next: give a host"
+    with pytest.raises(UsageError, match=told), over_ssh(made, compute, folder / "logs"):
+        pass
+
+
 def test_show(folder: Path) -> None:
     ComputeTarget.register(Workspace.create("w", folder), "mine", definition="hosts.yml")
     shown = CliRunner().invoke(cli, ["compute", "show", "mine"]).output
@@ -144,6 +175,10 @@ def test_show(folder: Path) -> None:
         ({"worker_options": {"n_workers": 2}}, "must not give n_workers: each host has one Dask worker"),
         ({"worker_options": {"nthreads": 0}}, "nthreads of worker_options must be a whole number"),
         ({"worker_options": {"memory": "1GB"}}, "no 'memory'. Did you mean 'memory_limit'?"),
+        ({"scheduler_options": {"contact_address": 3}}, "must be an address with a port that the hosts reach"),
+        ({"scheduler_options": {"contact_address": "gate"}}, "got 'gate'. Next: give that port as port too"),
+        ({"scheduler_options": {"contact_address": "tcp://gate:8786"}}, "got 'tcp://gate:8786'"),
+        ({"scheduler_options": {"contact_address": "::1:8786"}}, "such as gate.example.org:8786 or [::1]:8786"),
         ({"scheduler_options": {"dashboard_address": ":8787"}}, "Allowed: contact_address, host, interface, port"),
     ],
 )
