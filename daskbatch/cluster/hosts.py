@@ -21,6 +21,8 @@ _PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself
 _BEGIN_PATIENCE = 180.0  # seconds until a worker has come: it may read all its Python over a network
 _CLOSE_PATIENCE = 5.0  # seconds for workers to go by themselves
 _AGAIN_AFTER = (5.0, 15.0, 45.0, 120.0)  # seconds until a host that was there before is tried once more
+_EARLY_AGAIN_AFTER = 2.0  # seconds until one that was not is tried a second and last time
+_AT_ONCE = 8  # connections that are being made; OpenSSH refuses some of more than 10
 _USELESS = 3  # processes in a row whose worker never came
 _NO_PYTHON = (2, 126, 127)  # exit statuses: of a Python that is too old for -P, and the shell's of no command
 _HOPELESS = (REFUSED, *_NO_PYTHON)
@@ -87,6 +89,7 @@ class Hosts:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="daskbatch-hosts", daemon=True)
         self._tasks: dict[asyncio.Task[None], RemoteWorker | None] = {}
+        self._connecting = asyncio.Semaphore(_AT_ONCE)
         self._first = threading.Event()
         self._reached = 0
         self._named = 0
@@ -210,12 +213,13 @@ class Hosts:
                     " answers there can get at this run"
                 )
             )
-        useless, again = 0, list(_AGAIN_AFTER)
+        useless, again = 0, [_EARLY_AGAIN_AFTER]
         before = False
         while not self._over:
             worker = self._new(host)
             try:
-                own = await worker.connect()
+                async with self._connecting:
+                    own = await worker.connect()
                 await worker.start(self._command(host, worker.name, own), self._message)
                 # Not before: there are hosts that let in, and refuse each command.
                 self._reached += not before
@@ -225,7 +229,7 @@ class Hosts:
                 self.started += 1
                 ending = await self._watch(worker)
             except Unreachable as error:
-                if not before or not again:
+                if not again or not (before or error.passing):
                     self._leave_out(host, f"cannot be reached: {error}")
                     return
                 wait = again.pop(0)

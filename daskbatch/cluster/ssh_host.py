@@ -15,8 +15,9 @@ from daskbatch.spec import Compute
 __all__ = ["SSHHost", "hosts_of", "worker_command"]
 
 _DEFAULTS = {
-    # Without these a host that has lost its power is waited for as long as TCP does.
-    "connect_timeout": 15,
+    # Without these a host that has lost its power is waited for as long as TCP does. The first is for all of it, the
+    # login too.
+    "connect_timeout": 30,
     "login_timeout": 30,
     "keepalive_interval": 15,
     "keepalive_count_max": 3,
@@ -47,7 +48,7 @@ def hosts_of(compute: Compute) -> list[SSHHost]:
     connect = _each(compute.keywords.get("connect_options") or {}, len(addresses))
     pythons = _each(compute.keywords.get("remote_python") or sys.executable, len(addresses))
     return [
-        SSHHost(_name(address, options), address, {**_DEFAULTS, **_at_home(options)}, python)
+        SSHHost(_name(address, options), address, _with_defaults(_at_home(options)), python)
         for address, options, python in zip(addresses, connect, pythons, strict=True)
     ]
 
@@ -93,6 +94,12 @@ def _name(address: str, options: Mapping[str, Any]) -> str:
 def _at_home(options: Mapping[str, Any]) -> dict[str, Any]:
     """The same with ``~/`` as shells read it."""
     return {name: _expanded(given) for name, given in options.items()}
+
+
+def _with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    if "login_timeout" in options:
+        options = {"connect_timeout": options["login_timeout"], **options}
+    return {**_DEFAULTS, **options}
 
 
 def _expanded(given: Any) -> Any:

@@ -19,10 +19,23 @@ _START_PATIENCE = 60.0  # seconds until a host that lets in has begun a command
 _CLOSE_PATIENCE = 8.0  # seconds; that of the program itself is shorter
 _TAIL = 4000  # characters of what it has printed
 _CHUNK = 65536
+_PASSING = (OSError, asyncssh.ConnectionLost, asyncssh.ChannelOpenError)
+"""What an SSH server, or a gate before many, does that is asked too often at once; not what is wrong with a login."""
 
 
 class Unreachable(Exception):
-    """Raised where a host cannot be reached; the message is the reason and the next step."""
+    """Raised where a host cannot be reached; the message is the reason and the next step.
+
+    Parameters
+    ----------
+    message : str
+    passing : bool
+        It may be no more than much to do at the moment, there or on the way.
+    """
+
+    def __init__(self, message: str, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class RemoteWorker:
             await _check_that_keys_are(self.host)
             self._connection = await asyncssh.connect(self.host.address, **self.host.connect)
         except (asyncssh.Error, OSError, ValueError, TypeError) as error:
-            raise Unreachable(_why(error, self.host)) from error
+            raise Unreachable(_why(error, self.host), isinstance(error, _PASSING)) from error
         return own_address(self._connection.get_extra_info("sockname"))
 
     async def start(self, command: str, message: str) -> None:
@@ -94,7 +107,7 @@ class RemoteWorker:
             text = f"it lets in, but begins no command within {_START_PATIENCE:g} s. Next: {_try(self.host)}"
             raise Unreachable(text) from error
         except (asyncssh.Error, OSError) as error:
-            raise Unreachable(_why(error, self.host)) from error
+            raise Unreachable(_why(error, self.host), passing=True) from error
 
     async def ended(self) -> Ending:
         """Take what it prints until it ends."""

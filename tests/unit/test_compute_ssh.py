@@ -97,6 +97,9 @@ def test_how_hosts_are_reached(folder: Path) -> None:
     ]
     assert {host.connect["client_keys"] for host in hosts} == {"/home/me/.ssh/id_batch"}
     assert all(host.is_checked and host.connect["keepalive_interval"] for host in hosts)
+    assert all(host.connect["connect_timeout"] >= host.connect["login_timeout"] for host in hosts)
+    slow, _ = parse_compute({"type": "ssh", "hosts": ["a"], "connect_options": {"login_timeout": "2m"}})
+    assert hosts_of(slow)[0].connect["connect_timeout"] == "2m"
     each = [{"known_hosts": None, "connect_timeout": 3}, {}]
     first, second = hosts_of(
         parse_compute({"type": "ssh", "hosts": ["a", "b"], "connect_options": each, "remote_python": ["x", "y"]})[0]

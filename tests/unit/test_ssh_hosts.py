@@ -24,6 +24,9 @@ class FakeRemoteWorker:
     begun: queue.Queue[FakeRemoteWorker]
     unreachable: dict[str, list[Unreachable]]
     """By host: what its next connections end with."""
+    under_way: list[str]
+    most: list[int]
+    """How many connections were being made at the same time as each."""
     refusing: set[str]
     """Hosts that let in, and begin no command."""
     unkillable: set[str]
@@ -33,6 +36,10 @@ class FakeRemoteWorker:
         self.made.append(self)
 
     async def connect(self) -> str | None:
+        self.under_way.append(self.host.name)
+        await asyncio.sleep(0)
+        self.most.append(len(self.under_way))
+        self.under_way.remove(self.host.name)
         if self.unreachable.get(self.host.name):
             raise self.unreachable[self.host.name].pop(0)
         return None
@@ -80,11 +87,13 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RemoteWorker", FakeRemoteWorker)
     monkeypatch.setattr(module, "_TICK", 0.01)
     monkeypatch.setattr(module, "_AGAIN_AFTER", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(module, "_EARLY_AGAIN_AFTER", 0.0)
     monkeypatch.setattr(module, "_CLOSE_PATIENCE", 0.0)
     for name in ("refusing", "unkillable"):
         monkeypatch.setattr(FakeRemoteWorker, name, set(), raising=False)
     monkeypatch.setattr(FakeRemoteWorker, "unreachable", {}, raising=False)
-    monkeypatch.setattr(FakeRemoteWorker, "made", [], raising=False)
+    for name in ("made", "under_way", "most"):
+        monkeypatch.setattr(FakeRemoteWorker, name, [], raising=False)
     monkeypatch.setattr(FakeRemoteWorker, "begun", queue.Queue(), raising=False)
 
 
@@ -224,5 +233,40 @@ def test_a_host_that_cannot_do_it_is_left_out_at_once(status: int, told: str, mo
         last = hosts.next()
         assert last.fatal
         assert told in last.text
+    finally:
+        hosts.end_all()
+
+
+@pytest.mark.parametrize(("passing", "tries"), [(True, 2), (False, 1)])
+def test_what_may_pass_is_tried_once_more(passing: bool, tries: int) -> None:
+    FakeRemoteWorker.unreachable["a"] = [Unreachable("why. Next: see", passing) for _ in range(9)]
+    hosts = FakeHosts("a")
+    try:
+        with pytest.raises(Unreachable, match="host a cannot be reached: why"):
+            hosts.start()
+        assert len(FakeRemoteWorker.made) == tries
+    finally:
+        hosts.end_all()
+
+
+def test_a_host_that_is_there_at_the_second_try() -> None:
+    FakeRemoteWorker.unreachable["a"] = [Unreachable("why. Next: see", passing=True)]
+    hosts = FakeHosts("a")
+    try:
+        hosts.start()
+        assert begun(hosts).name == "w-2"
+        assert "It is tried again in 0 s" in hosts.next().text
+        assert hosts.counts()["left_out"] == 0
+    finally:
+        hosts.end_all()
+
+
+def test_not_all_hosts_are_connected_to_at_once() -> None:
+    hosts = FakeHosts(*(f"h{number}" for number in range(30)))
+    try:
+        hosts.start()
+        for _ in range(30):
+            begun(hosts)
+        assert max(FakeRemoteWorker.most) == 8
     finally:
         hosts.end_all()
