@@ -80,6 +80,7 @@ class Hosts:
         self._lock = threading.Lock()
         self._present: frozenset[str] = frozenset()
         self._came: set[str] = set()
+        self._seen = 0.0  # when somebody has looked which workers there are
         self._leaving: set[str] = set()
         self._enough = False
         self._happenings: list[Happening] = []
@@ -119,6 +120,7 @@ class Hosts:
             self._present = frozenset(workers)
             self._came |= self._present
             self._enough = self._enough or len(self._present) >= self._floor
+            self._seen = time.monotonic()
 
     def leave(self, worker: str) -> None:
         """A worker goes before its time ends: that is no loss, and another one is wanted."""
@@ -264,12 +266,14 @@ class Hosts:
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=_TICK)
-                came_before, came, now = came, worker.name in self._came, time.monotonic()
+                looked = self._seen  # before what was seen: that is of then, or newer
+                came_before, came = came, worker.name in self._came
                 if came:
                     self._states[worker.host] = ""
                 if not why and (worker.name in self._present or came != came_before):
-                    missing_since = now
-                missing, patience = now - missing_since, _PATIENCE if came else _BEGIN_PATIENCE
+                    missing_since = time.monotonic()
+                # While nobody looks, nobody knows whether it is missing.
+                missing, patience = looked - missing_since, _PATIENCE if came else _BEGIN_PATIENCE
                 if missing > patience:
                     gone = f"was ended, as its Dask worker was gone for {_PATIENCE:g} s"
                     why = why or (gone if came else f"does not begin within {_BEGIN_PATIENCE:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from pathlib import Path
 
@@ -78,8 +79,14 @@ class FakeHosts(Hosts):
         super()._happen(happening)
         self.told.put(happening)
 
-    def next(self) -> Happening:
-        return self.told.get(timeout=SOON)
+    def next(self, *, present: tuple[str, ...] | None = None) -> Happening:
+        """The next that happens; these workers are seen to be there until then."""
+        for _ in range(int(SOON / 0.01)):
+            if present is not None:
+                self.seen(present)
+            with contextlib.suppress(queue.Empty):
+                return self.told.get(timeout=0.01 if present is not None else SOON)
+        raise AssertionError("nothing has happened")
 
 
 @pytest.fixture(autouse=True)
@@ -171,10 +178,10 @@ def test_a_worker_that_never_comes(unkillable: bool, monkeypatch: pytest.MonkeyP
     try:
         # Then others are started as if it had ended by itself, and the host is left out
         for _ in range(2):
-            happening = hosts.next()
+            happening = hosts.next(present=())
             assert "its process does not begin within 0.03 s; another one is started" in happening.text
             assert (happening.worker, happening.blame) == ("", False)
-        last = hosts.next()
+        last = hosts.next(present=())
         assert last.fatal
         assert "3 workers in a row have ended before they came. The process of the last one does not b" in last.text
     finally:
@@ -191,8 +198,7 @@ def test_a_process_whose_worker_is_gone(unkillable: bool, told: str, monkeypatch
     hosts.start()
     try:
         worker = begun(hosts)
-        hosts.seen([])
-        happening = hosts.next()
+        happening = hosts.next(present=())
         assert f"its process {told}; another one is started (1 of" in happening.text
         # Then it is told as lost, and no mini-batch is the cause
         assert (happening.worker, happening.blame) == (worker.name, False)
@@ -268,5 +274,18 @@ def test_not_all_hosts_are_connected_to_at_once() -> None:
         for _ in range(30):
             begun(hosts)
         assert max(FakeRemoteWorker.most) == 8
+    finally:
+        hosts.end_all()
+
+
+def test_no_worker_is_missing_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEGIN_PATIENCE", 0.0)
+    hosts = FakeHosts("a")
+    hosts.start()
+    try:
+        worker = begun(hosts, came=False)
+        with pytest.raises(queue.Empty):
+            hosts.told.get(timeout=0.1)
+        assert not worker.ending.done()
     finally:
         hosts.end_all()
