@@ -103,6 +103,11 @@ class Compute:
         return self.type not in ("local", "serial")
 
     @property
+    def default_node_count(self) -> int:
+        """How many jobs or hosts are wanted where nothing is said: all the hosts."""
+        return len(self.keywords["hosts"]) if self.is_ssh else 1
+
+    @property
     def public(self) -> str | dict[str, Any]:
         """As the user may give it."""
         return {"type": self.type, "name": self.name, **self.keywords} if self.brings_workers else self.type

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -18,11 +17,15 @@ from daskbatch.cluster.supply import Happening
 __all__ = ["Hosts"]
 
 _TICK = 1.0  # seconds between looks at what is known here
-_PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself
+_PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself, and as many until it is given up
+_BEGIN_PATIENCE = 180.0  # seconds until a worker has come: it may read all its Python over a network
 _CLOSE_PATIENCE = 5.0  # seconds for workers to go by themselves
 _AGAIN_AFTER = (5.0, 15.0, 45.0, 120.0)  # seconds until a host that was there before is tried once more
+_EARLY_AGAIN_AFTER = 2.0  # seconds until one that was not is tried a second and last time
+_AT_ONCE = 8  # connections that are being made; OpenSSH refuses some of more than 10
 _USELESS = 3  # processes in a row whose worker never came
-_HOPELESS = (REFUSED, 126, 127)  # exit statuses; the latter two are the shell's, of a command that it does not find
+_NO_PYTHON = (2, 126, 127)  # exit statuses: of a Python that is too old for -P, and the shell's of no command
+_HOPELESS = (REFUSED, *_NO_PYTHON)
 _LOG_LINES = 20
 _SIGTERM = -15
 
@@ -66,6 +69,7 @@ class Hosts:
         logs: Path | None,
     ) -> None:
         self._spare = list(hosts)
+        self._using: set[SSHHost] = set()
         self._name = name
         self._count = count
         self._floor = floor
@@ -76,6 +80,7 @@ class Hosts:
         self._lock = threading.Lock()
         self._present: frozenset[str] = frozenset()
         self._came: set[str] = set()
+        self._seen = 0.0  # when somebody has looked which workers there are
         self._leaving: set[str] = set()
         self._enough = False
         self._happenings: list[Happening] = []
@@ -85,6 +90,7 @@ class Hosts:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="daskbatch-hosts", daemon=True)
         self._tasks: dict[asyncio.Task[None], RemoteWorker | None] = {}
+        self._connecting = asyncio.Semaphore(_AT_ONCE)
         self._first = threading.Event()
         self._reached = 0
         self._named = 0
@@ -114,6 +120,7 @@ class Hosts:
             self._present = frozenset(workers)
             self._came |= self._present
             self._enough = self._enough or len(self._present) >= self._floor
+            self._seen = time.monotonic()
 
     def leave(self, worker: str) -> None:
         """A worker goes before its time ends: that is no loss, and another one is wanted."""
@@ -181,7 +188,9 @@ class Hosts:
         """Whether there is one more host to use."""
         if not self._spare:
             return False
-        task = self._loop.create_task(self._use(self._spare.pop(0)))
+        host = self._spare.pop(0)
+        self._using.add(host)
+        task = self._loop.create_task(self._use(host))
         self._tasks[task] = None
         task.add_done_callback(self._done)
         return True
@@ -206,22 +215,23 @@ class Hosts:
                     " answers there can get at this run"
                 )
             )
-        useless, again = 0, list(_AGAIN_AFTER)
+        useless, again = 0, [_EARLY_AGAIN_AFTER]
         before = False
         while not self._over:
             worker = self._new(host)
             try:
-                own = await worker.connect()
-                if not before:
-                    self._reached += 1
+                async with self._connecting:
+                    own = await worker.connect()
+                await worker.start(self._command(host, worker.name, own), self._message)
+                # Not before: there are hosts that let in, and refuse each command.
+                self._reached += not before
                 before, again = True, list(_AGAIN_AFTER)
                 self._first.set()
                 self._states[host] = "has a worker that has not come yet"
                 self.started += 1
-                await worker.start(self._command(host, worker.name, own), self._message)
                 ending = await self._watch(worker)
             except Unreachable as error:
-                if not before or not again:
+                if not again or not (before or error.passing):
                     self._leave_out(host, f"cannot be reached: {error}")
                     return
                 wait = again.pop(0)
@@ -250,19 +260,28 @@ class Hosts:
         return worker
 
     async def _watch(self, worker: RemoteWorker) -> Ending:
-        """Wait until it has ended; end it where the Dask worker is gone and it is not."""
+        """Wait until it has ended; end it where the Dask worker does not come, or is gone and it is not."""
         ended = asyncio.ensure_future(worker.ended())
-        missing_since: float | None = None
+        missing_since, came, why = time.monotonic(), False, ""
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=_TICK)
-                present, came = worker.name in self._present, worker.name in self._came
+                looked = self._seen  # before what was seen: that is of then, or newer
+                came_before, came = came, worker.name in self._came
                 if came:
                     self._states[worker.host] = ""
-                missing_since = None if present or not came else missing_since or time.monotonic()
-                if missing_since is not None and time.monotonic() - missing_since > _PATIENCE:
+                if not why and (worker.name in self._present or came != came_before):
+                    missing_since = time.monotonic()
+                # While nobody looks, nobody knows whether it is missing.
+                missing, patience = looked - missing_since, _PATIENCE if came else _BEGIN_PATIENCE
+                if missing > patience:
+                    gone = f"was ended, as its Dask worker was gone for {_PATIENCE:g} s"
+                    why = why or (gone if came else f"does not begin within {_BEGIN_PATIENCE:g} s")
                     worker.kill()
-            return ended.result()
+                if missing > patience + _PATIENCE:
+                    return Ending("does not end" if came else why, is_ours=True)
+            ending = ended.result()
+            return Ending(why, ending.status, is_ours=True) if why else ending
         finally:
             ended.cancel()
 
@@ -273,8 +292,8 @@ class Hosts:
             return True
         told = f"the worker on host {host.name} is lost: its process {ending.text}"
         lost = worker.name if came else ""
-        # When a host goes down, or is gone, nothing that ran there is the cause.
-        blame = ending.status not in (None, _SIGTERM)
+        # When a host goes down, or is gone, or it was told to go, nothing that ran there is the cause.
+        blame = not ending.is_ours and ending.status not in (None, 0, _SIGTERM)
         if ending.status in _HOPELESS and not came:
             self._leave_out(host, _last(worker.said()) if ending.status == REFUSED else _end_of(worker, ending))
             return False
@@ -293,9 +312,10 @@ class Hosts:
     def _leave_out(self, host: SSHHost, why: str) -> None:
         """Use the host no more; where there are too few now, say so."""
         self._states[host] = ""
+        self._using.discard(host)
         self._out.append(f"host {host.name} {why}" if why.startswith("cannot") else f"host {host.name}: {why}")
         another = self._use_next()
-        there = len(self._tasks) - 1  # but this one
+        there = len(self._using)
         enough = there >= self._floor or (self._enough and there > 0)
         text = "left out"
         if not another and there == 0:
@@ -316,7 +336,6 @@ def _last(said: str) -> str:
 def _end_of(worker: RemoteWorker, ending: Ending) -> str:
     lines = worker.said().splitlines()
     said = "It has printed:\n" + "\n".join(lines[-_LOG_LINES:]) if lines else "It has printed nothing"
-    with contextlib.suppress(IndexError):
-        if "No module named" in lines[-1] or ending.status in _HOPELESS:
-            said += "\nNext: name a Python that has daskbatch as remote_python"
+    if ending.status in _NO_PYTHON or (lines and "No module named" in lines[-1]):
+        said += "\nNext: name a Python 3.11 or later that has daskbatch as remote_python"
     return f"The process of the last one {ending.text}. {said}"

@@ -54,7 +54,13 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         logs.mkdir(parents=True, exist_ok=True)
     with quiet(), quiet_scheduler(), ExitStack() as stack:
         listen = {name: given for name, given in options.items() if name != "contact_address"}
-        cluster = own_scheduler(security, listen, spec.dashboard)
+        try:
+            cluster = own_scheduler(security, listen, spec.dashboard)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise UsageError(
+                f"no scheduler begins with scheduler_options={listen} of compute={compute.name!r}: {_first(error)}."
+                " Next: give a host or interface of this machine, and a port that is free."
+            ) from error
 
         def command(host: SSHHost, name: str, own: str | None) -> str:
             address = _told(options, own, cluster.scheduler_address)
@@ -63,7 +69,7 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         hosts = Hosts(
             hosts_of(compute),
             f"daskbatch-{secrets.token_hex(4)}",
-            spec.node_count or 1,
+            spec.node_count or compute.default_node_count,
             spec.min_nodes,
             command,
             message(security, _needed(spec), spec.entry.pickled is not None),
@@ -82,6 +88,13 @@ def over_ssh(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
         if spec.dashboard:
             guard_scheduler(client)
         yield client, hosts
+
+
+def _first(error: BaseException) -> str:
+    """What the cause is: Dask says no more than that its cluster did not start."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
 
 
 def _told(options: Mapping[str, Any], own: str | None, scheduler: str) -> str:

@@ -15,8 +15,9 @@ from daskbatch.spec import Compute
 __all__ = ["SSHHost", "hosts_of", "worker_command"]
 
 _DEFAULTS = {
-    # Without these a host that has lost its power is waited for as long as TCP does.
-    "connect_timeout": 15,
+    # Without these a host that has lost its power is waited for as long as TCP does. The first is for all of it, the
+    # login too.
+    "connect_timeout": 30,
     "login_timeout": 30,
     "keepalive_interval": 15,
     "keepalive_count_max": 3,
@@ -47,7 +48,7 @@ def hosts_of(compute: Compute) -> list[SSHHost]:
     connect = _each(compute.keywords.get("connect_options") or {}, len(addresses))
     pythons = _each(compute.keywords.get("remote_python") or sys.executable, len(addresses))
     return [
-        SSHHost(_name(address, options), address, {**_DEFAULTS, **_at_home(options)}, python)
+        SSHHost(_name(address, options), address, _with_defaults(_at_home(options)), python)
         for address, options, python in zip(addresses, connect, pythons, strict=True)
     ]
 
@@ -69,10 +70,15 @@ def worker_command(compute: Compute, host: SSHHost, scheduler: str, name: str, t
     options = dict(compute.keywords.get("worker_options") or {})
     if threads is not None:
         options["nthreads"] = threads
-    words = [host.python, "-P", "-m", "daskbatch.cluster.ssh_worker", scheduler, name]
+    words = ["-P", "-m", "daskbatch.cluster.ssh_worker", scheduler, name]
     if options:
         words.append(json.dumps(options))
-    return f"exec {shlex.join(words)}"
+    return f"exec {_quoted(host.python)} {shlex.join(words)}"
+
+
+def _quoted(path: str) -> str:
+    """For a shell, which finds the home folder there if ``~/`` is not in quotes."""
+    return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
 
 
 def _each(given: Any, count: int) -> list[Any]:
@@ -88,6 +94,12 @@ def _name(address: str, options: Mapping[str, Any]) -> str:
 def _at_home(options: Mapping[str, Any]) -> dict[str, Any]:
     """The same with ``~/`` as shells read it."""
     return {name: _expanded(given) for name, given in options.items()}
+
+
+def _with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    if "login_timeout" in options:
+        options = {"connect_timeout": options["login_timeout"], **options}
+    return {**_DEFAULTS, **options}
 
 
 def _expanded(given: Any) -> Any:

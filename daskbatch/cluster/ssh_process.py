@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,27 @@ from daskbatch.cluster.ssh_host import SSHHost
 
 __all__ = ["Ending", "RemoteWorker", "Unreachable", "own_address"]
 
+_START_PATIENCE = 60.0  # seconds until a host that lets in has begun a command
 _CLOSE_PATIENCE = 8.0  # seconds; that of the program itself is shorter
 _TAIL = 4000  # characters of what it has printed
 _CHUNK = 65536
+_PASSING = (OSError, asyncssh.ConnectionLost, asyncssh.ChannelOpenError)
+"""What an SSH server, or a gate before many, does that is asked too often at once; not what is wrong with a login."""
 
 
 class Unreachable(Exception):
-    """Raised where a host cannot be reached; the message is the reason and the next step."""
+    """Raised where a host cannot be reached; the message is the reason and the next step.
+
+    Parameters
+    ----------
+    message : str
+    passing : bool
+        It may be no more than much to do at the moment, there or on the way.
+    """
+
+    def __init__(self, message: str, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,8 @@ class Ending:
     """For the user, after "its process"."""
     status: int | None = None
     """Exit status; the negative number of a signal; None where nobody told, as when the host is gone."""
+    is_ours: bool = False
+    """This run has ended it, or tried to."""
 
 
 class RemoteWorker:
@@ -68,9 +83,10 @@ class RemoteWorker:
         Unreachable
         """
         try:
+            await _check_that_keys_are(self.host)
             self._connection = await asyncssh.connect(self.host.address, **self.host.connect)
         except (asyncssh.Error, OSError, ValueError, TypeError) as error:
-            raise Unreachable(_why(error, self.host)) from error
+            raise Unreachable(_why(error, self.host), isinstance(error, _PASSING)) from error
         return own_address(self._connection.get_extra_info("sockname"))
 
     async def start(self, command: str, message: str) -> None:
@@ -82,12 +98,16 @@ class RemoteWorker:
         """
         assert self._connection is not None
         try:
-            self._process = await self._connection.create_process(
-                command, stderr=asyncssh.STDOUT, encoding="utf-8", errors="replace", request_pty=False
-            )
+            async with asyncio.timeout(_START_PATIENCE):
+                self._process = await self._connection.create_process(
+                    command, stderr=asyncssh.STDOUT, encoding="utf-8", errors="replace", request_pty=False
+                )
             self._process.stdin.write(message)
+        except TimeoutError as error:
+            text = f"it lets in, but begins no command within {_START_PATIENCE:g} s. Next: {_try(self.host)}"
+            raise Unreachable(text) from error
         except (asyncssh.Error, OSError) as error:
-            raise Unreachable(_why(error, self.host)) from error
+            raise Unreachable(_why(error, self.host), passing=True) from error
 
     async def ended(self) -> Ending:
         """Take what it prints until it ends."""
@@ -133,6 +153,22 @@ class RemoteWorker:
                 file.write(said)
 
 
+async def _check_that_keys_are(host: SSHHost) -> None:
+    """Refuse a host whose key nobody would look at, although its definition does not say so."""
+    if not host.is_checked:
+        return
+    options = await asyncssh.SSHClientConnectionOptions.construct(host=host.address, **host.connect)
+    # asyncssh reads it once more, for what is under "Match final" or "Match canonical".
+    late = {"reload": True, "final": True, "canonical": bool(options.canonicalize_hostname)}
+    again = await asyncssh.SSHClientConnectionOptions.construct(host=host.address, **host.connect, **late)
+    if options.known_hosts is None or again.known_hosts is None:
+        raise Unreachable(
+            "the SSH configuration (~/.ssh/config, or config of connect_options) says UserKnownHostsFile none, so"
+            " that whoever answers there would be taken for it. Next: name the file that has its key as known_hosts of"
+            " connect_options, or take that line out"
+        )
+
+
 def own_address(name: object) -> str | None:
     """The address of this machine that a connection is from; behind a jump host it is another's."""
     address = name[0] if isinstance(name, tuple) and name else None
@@ -158,5 +194,9 @@ def _why(error: Exception, host: SSHHost) -> str:
     elif isinstance(error, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError)):
         step = "have an agent hold the key (ssh-add)"
     else:
-        step = f"see that 'ssh {host.address}{os.linesep * 0}' works from here"
+        step = _try(host)
     return f"{told}. Next: {step}"
+
+
+def _try(host: SSHHost) -> str:
+    return f"see that 'ssh {host.address}' works from here"

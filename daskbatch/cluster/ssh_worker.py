@@ -20,8 +20,8 @@ from daskbatch import __version__
 
 __all__ = ["REFUSED", "main", "message"]
 
-REFUSED = 2
-"""Exit status: no worker can do this run here; the last line that is printed says why."""
+REFUSED = 78
+"""Exit status: no worker can do this run here; the last line that is printed says why. Python's own ends with 2."""
 
 _DEATH_TIMEOUT = 60  # seconds that a worker looks for a scheduler
 _PATIENCE = 5.0  # seconds for an orderly end

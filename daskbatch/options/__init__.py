@@ -160,7 +160,8 @@ def make_spec(
         **dict(zip(TLS, (tls_ca_file, tls_cert, tls_key), strict=True)),
     }
     where = defined | {name: value for name, value in where.items() if value is not None}
-    nodes = check_node_count(chosen, _count("node_count", where.get("node_count")))
+    nodes = _count("node_count", where.get("node_count"))
+    check_node_count(chosen, nodes)
     tls = tls_files(where)
     return RunSpec(
         entry=entry_point(entry, source_directory, other.version if other else None),

@@ -9,6 +9,7 @@ from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.options.compute_secrets import is_secret, tells_secret
 from daskbatch.options.compute_ssh import KEYS, check_ssh
 from daskbatch.options.scheduler import TLS
 from daskbatch.options.values import choice, seconds, whole_number
@@ -39,12 +40,6 @@ _OLD_LISTS = ("job_extra", "env_extra", "extra", "header_skip")
 """The same by the names that dask-jobqueue had for them before."""
 _MAPPINGS = ("coordinator", "scheduler_options")
 _SWITCHES = ("use_stdin",)
-_SECRET = re.compile(r"password|passwd|secret|token(?!iz)|credential|api_?key|access_?key", re.IGNORECASE)
-_ASSIGNED = re.compile(r"([\w.-]+)\s*=\s*(?=\"?[^\s$`\"])|--?([\w-]+)\s+(?=\"?[^\s$`\"-])")
-"""The name of what is set, unless to a variable or to what a command prints: ``NAME=value``, ``--name value``."""
-_SHOWN = re.compile(r"://[^/\s:@]+:[^/\s@$`]+@|\bAuthorization:\s*\w+\s+[^\s$`]", re.IGNORECASE)
-"""A secret without a name: in a URL, in the header of a request."""
-_PLACE = re.compile(r"[_-](file|path|dir|folder)$", re.IGNORECASE)
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?)?b?", re.IGNORECASE)
 _ENDLESS = ("infinite", "unlimited")
 """Walltimes of Slurm."""
@@ -97,10 +92,11 @@ def check_min_nodes(compute: Compute, min_nodes: int, node_count: int | None) ->
             f" {min_nodes} with compute={compute.type!r}. Next: leave it out; node_count says on how many nodes of a"
             " Dask cluster to work."
         )
-    if compute.brings_workers and min_nodes > (node_count or 1):
+    wanted = node_count or compute.default_node_count
+    if compute.brings_workers and min_nodes > wanted:
         there = "hosts" if compute.is_ssh else "jobs"
         raise UsageError(
-            f"min_nodes must be at most node_count={node_count or 1}, the {there} there are, got {min_nodes}. Next:"
+            f"min_nodes must be at most node_count={wanted}, the {there} there are, got {min_nodes}. Next:"
             " give a greater node_count."
         )
     return min_nodes
@@ -177,28 +173,11 @@ def _check_values(what: str, compute: Compute) -> None:
 
 def _check_no_secret(what: str, key: str, given: object) -> None:
     """In the text of a job's script. What a message shows is the key alone."""
-    parts = [*given.keys(), *given.values()] if isinstance(given, Mapping) else given
-    for part in parts if isinstance(parts, list) else [parts]:
-        if isinstance(part, (list, Mapping)):
-            _check_no_secret(what, key, part)
-        elif isinstance(part, str) and _tells_secret(part):
-            break
-    else:
-        named = given if isinstance(given, Mapping) else {}
-        if not any(isinstance(name, str) and _is_secret(name) for name in (key, *named)):
-            return
-    raise UsageError(
-        f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
-        " have the job read it from a file of yours."
-    )
-
-
-def _tells_secret(text: str) -> bool:
-    return bool(_SHOWN.search(text)) or any(_is_secret(one or other) for one, other in _ASSIGNED.findall(text))
-
-
-def _is_secret(name: str) -> bool:
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+    if is_secret(key) or tells_secret(given):
+        raise UsageError(
+            f"{what}: {key} seems to hold a password, key or token, and a job's script can be read by others. Next:"
+            " have the job read it from a file of yours."
+        )
 
 
 def _check_shape(what: str, key: str, given: object, kind: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.errors import UsageError
 from daskbatch.nearest import nearest
+from daskbatch.options.compute_secrets import tells_secret
 from daskbatch.options.values import whole_number
 from daskbatch.spec import Compute
 
@@ -24,6 +26,8 @@ _SCHEDULER = ("contact_address", "host", "interface", "port")
 _OF_SSH_CLUSTER = ("worker_class", "n_workers", "nanny", "protocol", "security", "name")
 """What is ours to give: one worker a host without a nanny, over TLS."""
 _SECRET = ("password", "passphrase", "pkcs11_pin")
+_CONTACT = re.compile(r"(tls://)?(\[[\da-fA-F:.%\w]+\]|[^\s:/@\[\]]+):\d{1,5}")
+_SSHPASS = re.compile(r"\bsshpass\b")
 _NOT_GIVEN = (
     *("self", "loop", "last_config", "reload", "canonical", "final", "host"),
     *("command", "subsystem", "request_pty", "term_type", "encoding", "errors"),
@@ -62,13 +66,19 @@ def check_ssh(what: str, content: Mapping[str, Any]) -> None:
             raise UsageError(f"{what}: remote_python must be the path of a Python, got {path!r}.")
     for key, names in (("worker_options", _WORKER), ("scheduler_options", _SCHEDULER)):
         _check_options(what, key, content.get(key), names)
+    contact = (content.get("scheduler_options") or {}).get("contact_address")
+    if contact is not None and not (isinstance(contact, str) and _CONTACT.fullmatch(contact)):
+        raise UsageError(
+            f"{what}: contact_address of scheduler_options must be an address with a port that the hosts reach, such as"
+            f" gate.example.org:8786 or [::1]:8786, got {contact!r}. Next: give that port as port too."
+        )
     threads = (content.get("worker_options") or {}).get("nthreads")
     if threads is not None:
         whole_number(f"{what}: nthreads of worker_options", threads, 1)
 
 
-def check_node_count(compute: Compute, node_count: int | None) -> int | None:
-    """``node_count``, which is the number of hosts unless it is given.
+def check_node_count(compute: Compute, node_count: int | None) -> None:
+    """Check ``node_count``, where there are hosts.
 
     Raises
     ------
@@ -76,14 +86,13 @@ def check_node_count(compute: Compute, node_count: int | None) -> int | None:
         There are fewer hosts.
     """
     if not compute.is_ssh:
-        return node_count
+        return
     there = len(compute.keywords["hosts"])
     if node_count is not None and node_count > there:
         raise UsageError(
             f"node_count must be at most {there}, the hosts of compute={compute.name!r}, got {node_count}. Next: leave"
             " it out, or add hosts."
         )
-    return there if node_count is None else node_count
 
 
 def _each(what: str, key: str, given: object, kind: type, hosts: Sequence[str]) -> list[Any]:
@@ -93,7 +102,9 @@ def _each(what: str, key: str, given: object, kind: type, hosts: Sequence[str]) 
     parts = given if isinstance(given, list) else [given]
     if not all(isinstance(part, kind) for part in parts):
         wanted = "a path" if kind is str else "a mapping"
-        raise UsageError(f"{what}: {key} must be {wanted}, or a list with one for each host, got {given!r}.")
+        # The value is not shown: it may hold what must not be seen.
+        got = " and ".join(sorted({type(part).__name__ for part in parts}))
+        raise UsageError(f"{what}: {key} must be {wanted}, or a list with one for each host, got {got}.")
     if isinstance(given, list) and len(given) != len(hosts):
         raise UsageError(
             f"{what}: {key} must have one entry for each of the {len(hosts)} hosts, got {len(given)}. Next: write it"
@@ -113,8 +124,7 @@ def _names_of_asyncssh(what: str) -> list[str]:
 
 def _check_connect_options(what: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
     for name, given in options.items():
-        text = any(isinstance(part, str) and "-----BEGIN" in part for part in _parts(given))
-        if name in _SECRET or text:
+        if name in _SECRET:
             raise UsageError(
                 f"{what}: connect_options must not give {name} itself, for a definition is kept in files. Next: let an"
                 " agent hold the key (ssh-add), or name its file in client_keys."
@@ -123,6 +133,16 @@ def _check_connect_options(what: str, options: Mapping[str, Any], allowed: Seque
             raise UsageError(
                 f"{what}: connect_options has no {name!r}.{nearest(name, allowed)} Allowed are the options of"
                 f" asyncssh.connect: {', '.join(allowed)}."
+            )
+        if tells_secret(given):
+            raise UsageError(
+                f"{what}: {name} of connect_options seems to hold a password, key or token, and a definition is kept in"
+                " files. Next: let an agent hold a key (ssh-add), or have it read from a file of yours."
+            )
+        if name == "proxy_command" and any(_SSHPASS.search(str(part)) for part in _parts(given)):
+            raise UsageError(
+                f"{what}: proxy_command of connect_options must not use sshpass: passwords are not supported. Next: let"
+                " an agent hold a key (ssh-add) that the host on the way takes, or give that host as tunnel."
             )
         if not _is_plain(given):
             raise UsageError(f"{what}: {name} of connect_options must be text, a number or a list of them.")

@@ -178,7 +178,7 @@ def test_a_host_that_cannot_be_reached_is_left_out(work: Work, capsys: pytest.Ca
 
 
 def test_a_python_that_cannot_do_it(work: Work) -> None:
-    with pytest.raises(daskbatch.RunFailed, match=r"(?s)no host is left.*status 127.*Next: name a Python that has"):
+    with pytest.raises(daskbatch.RunFailed, match=r"(?s)no host is left.*status 127.*Next: name a Python 3.11"):
         work.run(compute={**work.target, "remote_python": "/no/python"})
     work.nothing_left()
 
