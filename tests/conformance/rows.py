@@ -53,8 +53,7 @@ ROWS = (
         (
             "`ComputeTarget.create`, `AmlCompute.provisioning_configuration`, `ws.compute_targets`, `get_status()`",
             "local",
-            "VM sizes and node counts of a cluster are ignored; `ComputeTarget.register(ws, name, scheduler)`, or"
-            " `definition=` for a batch queue or hosts, is ours",
+            "VM sizes and node counts of a cluster are ignored; ours: `ComputeTarget.register(ws, name, scheduler)`",
             "test_compute_targets",
         ),
         (
