@@ -28,6 +28,7 @@ PLACES = 1_000
 TRIALS = 3
 PATIENCE = 120.0
 """Seconds that messages get to arrive."""
+_CALL = "who hears?"
 
 
 @dataclass(frozen=True)
@@ -276,8 +277,12 @@ def over_dask(scratch: Path, batches: list[Any], count: int) -> tuple[float, flo
 
             def events(pause: float) -> None:
                 heard: list[Any] = []
+                called: list[Any] = []
                 topic = f"progress-{pause}"
-                client.subscribe_topic(topic, heard.append)
+                client.subscribe_topic(topic, lambda word: (called if word[1] == _CALL else heard).append(word))
+                while not called:  # a word that comes before the subscription is heard by nobody
+                    client.log_event(topic, _CALL)
+                    time.sleep(0.02)
                 client.run(tell, topic, count, pause)
                 end = time.monotonic() + PATIENCE
                 while len(heard) < count:
@@ -310,6 +315,7 @@ def over_dask(scratch: Path, batches: list[Any], count: int) -> tuple[float, flo
 def measured(small: bool) -> Constants:
     """Measure all of them; some seconds."""
     count = 1_000 if small else 20_000
+    data.DATA.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="daskbatch-scale-", dir=data.DATA) as folder:
         scratch = Path(folder)
         plan, batches = planning(scratch, count)
