@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from bisect import bisect_left, insort
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -205,7 +205,7 @@ def _between(small: Sequence[Small], apart: Sequence[Key], under_way: Sequence[K
     group: list[Small] = []
     size, records, gap = 0, 0, (0, 0)
     for one in small:
-        place = bisect_left(apart, one.first), bisect_left(under_way, one.first)
+        place = bisect_right(apart, one.first), bisect_right(under_way, one.first)
         full = size >= ENOUGH or len(group) == _MOST or records >= _MOST_RECORDS
         if group and (place != gap or full):
             yield group
@@ -220,7 +220,7 @@ def _closed(group: Sequence[Small], apart: Sequence[Key], under_way: Sequence[Ke
     """Whether nothing can come beside a group any more."""
     if len(group) == _MOST or sum(one.chunk.count for one in group) >= _MOST_RECORDS:
         return True
-    below = bisect_left(apart, group[0].first), bisect_left(under_way, group[0].first)
+    below = bisect_right(apart, group[0].first), bisect_right(under_way, group[0].first)
     first = below[1] == 0 or (below[0] > 0 and apart[below[0] - 1] > under_way[below[1] - 1])
     last = below[0] < len(apart) and (below[1] == len(under_way) or apart[below[0]] < under_way[below[1]])
     return first and last

@@ -121,6 +121,8 @@ def test_targets_name_contenders_that_there_are(monkeypatch: pytest.MonkeyPatch)
     from targets import TARGETS
 
     programs = ("combine", "dispatch", "failures", "images", "skewed", "startup", "tables", "tables_parquet")
+    for program in programs:
+        monkeypatch.delitem(sys.modules, program, raising=False)  # other tests have modules of such names
     benchmarks = [importlib.import_module(program).BENCHMARK for program in programs]
     there = {(one.name, name) for one in benchmarks for name in one.contenders}
     there |= {
