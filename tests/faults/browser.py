@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from debian_packages import Unavailable, have_programs
 from lives import PATIENCE, wait_for
 from tornado.websocket import websocket_connect
 
@@ -32,10 +34,10 @@ def find_chromium() -> str | None:
     """Return a Chromium; it is installed by apt-get where that is possible and it is missing."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        for arguments in ("update -qq", "install -y -qq --no-install-recommends chromium fonts-dejavu-core"):
-            subprocess.run(["apt-get", *arguments.split()], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        found = shutil.which("chromium")
+    if found is None:
+        with contextlib.suppress(Unavailable):
+            have_programs("Chromium", names[:1], ("chromium", "fonts-dejavu-core"))
+        found = shutil.which(names[0])
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,10 +14,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
+from browser import find_chromium
 from distributed import Client, LocalCluster
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
@@ -151,16 +151,14 @@ def test_a_run_prints_the_link(files: Callable[[int], str], tmp_path: Path) -> N
     assert "looked" in told
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def test_a_browser_shows_it(url: str, tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
+def test_a_browser_shows_it(url: str, tmp_path: Path, missing: Callable[[str], NoReturn]) -> None:
+    chromium = find_chromium()
+    if chromium is None:
+        missing("no Chromium on PATH, and apt-get could not install it")
     # Given a browser that opens the link, is led on, and lets Bokeh draw over its websocket
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
     shown = subprocess.run(
-        [CHROMIUM, *options, "--virtual-time-budget=15000", "--dump-dom", url],
+        [chromium, *options, "--virtual-time-budget=15000", "--dump-dom", url],
         capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
     # Then the page is there, without the token

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Unavailable", "have_programs", "which"]
 
@@ -34,10 +35,10 @@ def have_programs(name: str, programs: Sequence[str], packages: Sequence[str]) -
         return
     if not shutil.which("apt-get") or os.getuid() != 0:
         raise Unavailable(f"{name} is not installed, and only root with apt-get installs it: {', '.join(packages)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    how: dict[str, Any] = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "stdin": subprocess.DEVNULL}
     with Path(tempfile.gettempdir(), "daskbatch-tests-apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests of several servers begin at once, and apt-get waits for nobody
         for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *packages]):
-            done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(["apt-get", *command], capture_output=True, text=True, check=False, **how)
             if done.returncode:
                 raise Unavailable(f"apt-get {command[0]} failed: {done.stderr.strip()[-300:]}")

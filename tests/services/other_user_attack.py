@@ -76,8 +76,8 @@ def contexts() -> dict[str, ssl.SSLContext | None]:
     return {"tcp": None, "tls": unverified(), "tls+own": own}
 
 
-async def dask(address: str, name: str, context: ssl.SSLContext | None) -> list[Row]:
-    """Ask for the identity, then run a function: workers take `run`, schedulers `run_function`."""
+async def dask(address: str, name: str, op: str, context: ssl.SSLContext | None) -> Row:
+    """Ask for the identity, or have a function run: workers take `run`, schedulers `run_function`."""
     from distributed.core import connect, send_recv
     from distributed.protocol.pickle import dumps
 
@@ -85,44 +85,46 @@ async def dask(address: str, name: str, context: ssl.SSLContext | None) -> list[
     url = f"{'tls' if context else 'tcp'}://{f'[{host}]' if ':' in host else host}:{port}"
     arguments = {"ssl_context": context} if context else {}
     call = {"function": dumps(os.getuid), "args": dumps(()), "kwargs": dumps({}), "wait": True}
-    questions: dict[str, dict[str, object]] = {
-        "identity": {},
-        "run": call,
-        "run_function": call,
-    }
-    rows: list[Row] = []
-    for op, message in questions.items():
-        way = f"{name} {op}"
+    message: dict[str, object] = {} if op == "identity" else call
+    way = f"{name} {op}"
+    try:
+        comm = await connect(url, timeout=TIMEOUT, **arguments)
         try:
-            comm = await connect(url, timeout=TIMEOUT, **arguments)
-            try:
-                said = await asyncio.wait_for(send_recv(comm, op=op, reply=True, **message), TIMEOUT)
-            finally:
-                comm.abort()
-        except Exception as error:
-            rows.append((address, way, False, repr(error)[:MANY]))
-            continue
-        # A server that knows no such question says so, or tells of an error; both are no harm.
-        did = isinstance(said, dict) and said.get("status") == "OK" if op != "identity" else True
-        rows.append((address, way, did, repr(said)[:MANY]))
+            said = await asyncio.wait_for(send_recv(comm, op=op, reply=True, **message), TIMEOUT)
+        finally:
+            comm.abort()
+    except Exception as error:
+        return address, way, False, repr(error)[:MANY]
+    # A server that knows no such question says so, or tells of an error; both are no harm.
+    did = isinstance(said, dict) and said.get("status") == "OK" if op != "identity" else True
+    return address, way, did, repr(said)[:MANY]
+
+
+def pages(address: str, paths: list[str], tls: bool) -> list[Row]:
+    rows: list[Row] = []
+    for path in paths:
+        rows.append(get(address, path, tls))
+        if rows[-1][3].startswith(("Timeout", "SSL", "Connection", "Remote", "BadStatus")):
+            break  # it speaks no HTTP
     return rows
+
+
+async def all_ways(address: str, paths: list[str], spoken: dict[str, ssl.SSLContext | None]) -> list[Row]:
+    """Try one address in all ways at the same time: most of them end by their timeout."""
+    first = connect(address)
+    if address.startswith("unix:") or not first[2]:
+        return [first]
+    by_http = (asyncio.to_thread(pages, address, paths, tls) for tls in (False, True))
+    asked = ((name, op, context) for name, context in spoken.items() for op in ("identity", "run", "run_function"))
+    read = await asyncio.gather(*by_http)
+    return [first, *read[0], *read[1], *await asyncio.gather(*(dask(address, *one) for one in asked))]
 
 
 async def main() -> None:
     asked = json.loads(sys.argv[1])
-    rows: list[Row] = []
-    for address in asked["addresses"]:
-        rows.append(connect(address))
-        if address.startswith("unix:") or not rows[-1][2]:
-            continue
-        for tls in (False, True):
-            for path in asked["paths"]:
-                rows.append(await asyncio.to_thread(get, address, path, tls))
-                if rows[-1][3].startswith(("Timeout", "SSL", "Connection", "Remote", "BadStatus")):
-                    break  # it speaks no HTTP
-        for name, context in contexts().items():
-            rows += await dask(address, name, context)
-    print(json.dumps(rows))
+    spoken = contexts()
+    found = await asyncio.gather(*(all_ways(address, asked["paths"], spoken) for address in asked["addresses"]))
+    print(json.dumps([row for rows in found for row in rows]))
 
 
 asyncio.run(main())
