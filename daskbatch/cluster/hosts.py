@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from daskbatch.cluster.arrivals import Arrivals
 from daskbatch.cluster.ssh_host import SSHHost
 from daskbatch.cluster.ssh_process import Ending, RemoteWorker, Unreachable
+from daskbatch.cluster.ssh_watch import watch
 from daskbatch.cluster.ssh_worker import REFUSED
 from daskbatch.cluster.supply import Happening
 
 __all__ = ["Hosts"]
 
-_TICK = 1.0  # seconds between looks at what is known here
-_PATIENCE = 20.0  # seconds until a process whose worker is gone is ended itself, and as many until it is given up
-_BEGIN_PATIENCE = 180.0  # seconds until a worker has come: it may read all its Python over a network
 _CLOSE_PATIENCE = 5.0  # seconds for workers to go by themselves
 _AGAIN_AFTER = (5.0, 15.0, 45.0, 120.0)  # seconds until a host that was there before is tried once more
 _EARLY_AGAIN_AFTER = 2.0  # seconds until one that was not is tried a second and last time
 _AT_ONCE = 8  # connections that are being made; OpenSSH refuses some of more than 10
 _USELESS = 3  # processes in a row whose worker never came
+_USELESS_PAUSE = 1.0  # seconds after one of those
 _NO_PYTHON = (2, 126, 127)  # exit statuses: of a Python that is too old for -P, and the shell's of no command
 _HOPELESS = (REFUSED, *_NO_PYTHON)
 _LOG_LINES = 20
@@ -78,9 +78,7 @@ class Hosts:
         self._restarts = restarts
         self._logs = logs
         self._lock = threading.Lock()
-        self._present: frozenset[str] = frozenset()
-        self._came: set[str] = set()
-        self._seen = 0.0  # when somebody has looked which workers there are
+        self._arrivals = Arrivals()
         self._leaving: set[str] = set()
         self._enough = False
         self._happenings: list[Happening] = []
@@ -116,11 +114,8 @@ class Hosts:
 
     def seen(self, workers: Collection[str]) -> None:
         """Tell which workers there are, by name."""
-        with self._lock:
-            self._present = frozenset(workers)
-            self._came |= self._present
-            self._enough = self._enough or len(self._present) >= self._floor
-            self._seen = time.monotonic()
+        self._arrivals.seen(workers)
+        self._enough = self._enough or len(self._arrivals.here) >= self._floor
 
     def leave(self, worker: str) -> None:
         """A worker goes before its time ends: that is no loss, and another one is wanted."""
@@ -130,7 +125,7 @@ class Hosts:
     def happenings(self) -> list[Happening]:
         """What has happened since the last call; of a lost worker, once it was seen to be gone."""
         with self._lock:
-            ready = [each for each in self._happenings if each.worker not in self._present]
+            ready = [each for each in self._happenings if each.worker not in self._arrivals.here]
             self._happenings = [each for each in self._happenings if each not in ready]
         return ready
 
@@ -154,7 +149,7 @@ class Hosts:
         """The work is done: end the workers that have not come."""
         self._over = True
         if self._thread.ident is not None:
-            self._do(self._end(lambda worker: worker is None or worker.name not in self._came, 0.0))
+            self._do(self._end(lambda worker: worker is None or worker.name not in self._arrivals.came, 0.0))
 
     def end_all(self) -> None:
         """End all of them, those that have not gone by themselves too."""
@@ -229,7 +224,7 @@ class Hosts:
                 self._first.set()
                 self._states[host] = "has a worker that has not come yet"
                 self.started += 1
-                ending = await self._watch(worker)
+                ending = await watch(worker, self._arrivals, partial(self._has_come, host))
             except Unreachable as error:
                 if not again or not (before or error.passing):
                     self._leave_out(host, f"cannot be reached: {error}")
@@ -243,11 +238,11 @@ class Hosts:
                 await worker.close()
             if self._over:
                 return
-            useless = 0 if worker.name in self._came else useless + 1
+            useless = 0 if worker.name in self._arrivals.came else useless + 1
             if not self._judge(worker, ending, useless):
                 return
             if useless:
-                await asyncio.sleep(_TICK)
+                await asyncio.sleep(_USELESS_PAUSE)
 
     def _new(self, host: SSHHost) -> RemoteWorker:
         self._named += 1
@@ -259,35 +254,12 @@ class Hosts:
         self._tasks[task] = worker
         return worker
 
-    async def _watch(self, worker: RemoteWorker) -> Ending:
-        """Wait until it has ended; end it where the Dask worker does not come, or is gone and it is not."""
-        ended = asyncio.ensure_future(worker.ended())
-        missing_since, came, why = time.monotonic(), False, ""
-        try:
-            while not ended.done():
-                await asyncio.wait([ended], timeout=_TICK)
-                looked = self._seen  # before what was seen: that is of then, or newer
-                came_before, came = came, worker.name in self._came
-                if came:
-                    self._states[worker.host] = ""
-                if not why and (worker.name in self._present or came != came_before):
-                    missing_since = time.monotonic()
-                # While nobody looks, nobody knows whether it is missing.
-                missing, patience = looked - missing_since, _PATIENCE if came else _BEGIN_PATIENCE
-                if missing > patience:
-                    gone = f"was ended, as its Dask worker was gone for {_PATIENCE:g} s"
-                    why = why or (gone if came else f"does not begin within {_BEGIN_PATIENCE:g} s")
-                    worker.kill()
-                if missing > patience + _PATIENCE:
-                    return Ending("does not end" if came else why, is_ours=True)
-            ending = ended.result()
-            return Ending(why, ending.status, is_ours=True) if why else ending
-        finally:
-            ended.cancel()
+    def _has_come(self, host: SSHHost) -> None:
+        self._states[host] = ""
 
     def _judge(self, worker: RemoteWorker, ending: Ending, useless: int) -> bool:
         """Whether its host gets another worker. Tells of the one that has ended."""
-        host, came = worker.host, worker.name in self._came
+        host, came = worker.host, worker.name in self._arrivals.came
         if worker.name in self._leaving:
             return True
         told = f"the worker on host {host.name} is lost: its process {ending.text}"

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from daskbatch.cluster import hosts as module
+from daskbatch.cluster import ssh_watch
+from daskbatch.cluster.arrivals import Arrivals
 from daskbatch.cluster.hosts import Hosts
 from daskbatch.cluster.ssh_host import SSHHost
 from daskbatch.cluster.ssh_process import Ending, Unreachable
@@ -92,7 +94,8 @@ class FakeHosts(Hosts):
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RemoteWorker", FakeRemoteWorker)
-    monkeypatch.setattr(module, "_TICK", 0.01)
+    monkeypatch.setattr(ssh_watch, "_TICK", 0.01)
+    monkeypatch.setattr(module, "_USELESS_PAUSE", 0.0)
     monkeypatch.setattr(module, "_AGAIN_AFTER", (0.0, 0.0, 0.0))
     monkeypatch.setattr(module, "_EARLY_AGAIN_AFTER", 0.0)
     monkeypatch.setattr(module, "_CLOSE_PATIENCE", 0.0)
@@ -170,8 +173,8 @@ def test_a_further_host_steps_in() -> None:
 
 @pytest.mark.parametrize("unkillable", [False, True])
 def test_a_worker_that_never_comes(unkillable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BEGIN_PATIENCE", 0.03)
-    monkeypatch.setattr(module, "_PATIENCE", 0.03)
+    monkeypatch.setattr(ssh_watch, "_BEGIN_PATIENCE", 0.03)
+    monkeypatch.setattr(ssh_watch, "_PATIENCE", 0.03)
     hosts = FakeHosts("a")
     FakeRemoteWorker.unkillable |= {"a"} if unkillable else set()
     hosts.start()
@@ -192,7 +195,7 @@ def test_a_worker_that_never_comes(unkillable: bool, monkeypatch: pytest.MonkeyP
     ("unkillable", "told"), [(False, "was ended, as its Dask worker was gone for 0.03 s"), (True, "does not end")]
 )
 def test_a_process_whose_worker_is_gone(unkillable: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.03)
+    monkeypatch.setattr(ssh_watch, "_PATIENCE", 0.03)
     hosts = FakeHosts("a")
     FakeRemoteWorker.unkillable |= {"a"} if unkillable else set()
     hosts.start()
@@ -279,13 +282,32 @@ def test_not_all_hosts_are_connected_to_at_once() -> None:
 
 
 def test_no_worker_is_missing_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BEGIN_PATIENCE", 0.0)
+    monkeypatch.setattr(ssh_watch, "_BEGIN_PATIENCE", 0.0)
+    monkeypatch.setattr(ssh_watch, "_PATIENCE", 0.0)
+    asked = queue.Queue[None]()
+
+    class Unseen(Arrivals):
+        """Tells when it is asked."""
+
+        @property
+        def came(self) -> frozenset[str]:
+            asked.put(None)
+            return frozenset()
+
+        @came.setter
+        def came(self, _: frozenset[str]) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Arrivals", Unseen)
     hosts = FakeHosts("a")
     hosts.start()
     try:
-        worker = begun(hosts, came=False)
-        with pytest.raises(queue.Empty):
-            hosts.told.get(timeout=0.1)
+        # When it was looked for again and again, by who knows nothing
+        for _ in range(5):
+            asked.get(timeout=SOON)
+        # Then it lives, and nothing is told
+        (worker,) = FakeRemoteWorker.made
         assert not worker.ending.done()
+        assert hosts.told.empty()
     finally:
         hosts.end_all()
