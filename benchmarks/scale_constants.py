@@ -5,14 +5,10 @@ Seconds are those of the processor, unless it says otherwise, so that a busy mac
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import chain, repeat
@@ -20,15 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import data
-import psutil
+from scale_over_dask import over_dask
+from scale_trials import best
 
 __all__ = ["Constants", "measured"]
 
 PLACES = 1_000
-TRIALS = 3
-PATIENCE = 120.0
-"""Seconds that messages get to arrive."""
-_CALL = "who hears?"
 
 
 @dataclass(frozen=True)
@@ -67,25 +60,22 @@ class Constants:
     """Memory of a mini-batch while results are combined."""
 
 
-def best(step: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    """Return the least seconds of a few trials."""
-    seconds = []
-    for _ in range(TRIALS):
-        began = clock()
-        step()
-        seconds.append(clock() - began)
-    return min(seconds)
-
-
-def planning(scratch: Path, count: int) -> tuple[float, list[Any]]:
-    """Return seconds a file, and the mini-batches of the plan."""
-    from daskbatch.plan import make_plan, read_plan
+def planned(scratch: Path, count: int) -> Any:
+    """Plan that many files, each a mini-batch."""
+    from daskbatch.plan import make_plan
     from daskbatch.spec import InputSpec
     from daskbatch.types import MiniBatchSize
 
     spec = InputSpec((str(data.empty_files(count)),), "files", MiniBatchSize("files", 1))
-    plan = make_plan(spec, scratch / "plan.jsonl")
-    return best(lambda: make_plan(spec, scratch / "plan.jsonl")) / count, list(read_plan(plan))
+    return make_plan(spec, scratch / "plan.jsonl")
+
+
+def planning(scratch: Path, count: int) -> tuple[float, list[Any]]:
+    """Return seconds a file, and the mini-batches of the plan."""
+    from daskbatch.plan import read_plan
+
+    batches = list(read_plan(planned(scratch, count)))  # the files are made now, and not in what is timed
+    return best(lambda: planned(scratch, count)) / count, batches
 
 
 def sending(scratch: Path, batches: list[Any]) -> tuple[float, float, float]:
@@ -172,12 +162,9 @@ def booking(scratch: Path, batches: list[Any], count: int = 200) -> tuple[float,
 
 def waiting(scratch: Path, count: int) -> float:
     """Return bytes of a mini-batch that was taken off the plan."""
-    from daskbatch.plan import make_plan, read_plan
-    from daskbatch.spec import InputSpec
-    from daskbatch.types import MiniBatchSize
+    from daskbatch.plan import read_plan
 
-    spec = InputSpec((str(data.empty_files(count)),), "files", MiniBatchSize("files", 1))
-    plan = make_plan(spec, scratch / "plan.jsonl")
+    plan = planned(scratch, count)
     tracemalloc.start()
     kept = list(read_plan(plan))
     size = tracemalloc.get_traced_memory()[0] / len(kept)
@@ -210,106 +197,6 @@ def combining(scratch: Path, count: int) -> tuple[float, float]:
     size = tracemalloc.get_traced_memory()[1] / count
     tracemalloc.stop()
     return seconds, size
-
-
-async def tell(topic: str, count: int, pause: float, dask_worker: Any) -> None:
-    """Have a worker tell the client of progress, with a `pause` between words."""
-    for number in range(count):
-        await asyncio.sleep(pause)
-        news = {"task": number, "node": "n", "process": "p", "failures": [], "short": [], "done": 9, "items": 9}
-        dask_worker.log_event(topic, news)
-
-
-def nothing(name: str, task: int, row: bytes) -> dict[str, Any]:
-    """Return what a task of a row returns, without running it."""
-    from daskbatch.worker.task_report import TaskReport
-
-    return TaskReport(name, f"{task}{len(row)}").as_dict(None, 2.0)
-
-
-def answer(dask_worker: Any) -> str:
-    """Return at once."""
-    return str(dask_worker.address)
-
-
-def over_dask(scratch: Path, batches: list[Any], count: int) -> tuple[float, float, float, float, float]:
-    """Return the seconds of a task in client and scheduler, of a word of progress in both, and of a call."""
-    from distributed import Client
-
-    from daskbatch.engine.calls import begin_calls, fetch
-    from daskbatch.worker.wire import encode_row
-
-    file = scratch / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    options = ["--scheduler-file", str(file), "--no-dashboard"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    scheduler = subprocess.Popen(
-        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--idle-timeout", "300", *options], **quiet
-    )
-    worker = subprocess.Popen(
-        [*dask, "worker", "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", *options], **quiet
-    )
-    try:
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(1)
-            (address,) = client.scheduler_info(n_workers=-1)["workers"]
-            theirs = psutil.Process(scheduler.pid)
-
-            def spent() -> tuple[float, float]:
-                times = theirs.cpu_times()
-                return time.process_time(), times.user + times.system
-
-            def tasks() -> None:
-                import queue
-
-                inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-                row = encode_row(batches[:20], 2.0, {})
-                for number in range(count):
-                    future = client.submit(
-                        nothing, "name", number, row, key=f"t-{time.monotonic_ns()}", workers=[address], pure=False
-                    )
-                    future.add_done_callback(lambda done: fetch(client, done, inbox.put))
-                for _ in range(count):
-                    future, result = inbox.get()
-                    assert result.result()["seconds"] == 2.0
-                    future.release()
-
-            def events(pause: float) -> None:
-                heard: list[Any] = []
-                called: list[Any] = []
-                topic = f"progress-{pause}"
-                client.subscribe_topic(topic, lambda word: (called if word[1] == _CALL else heard).append(word))
-                while not called:  # a word that comes before the subscription is heard by nobody
-                    client.log_event(topic, _CALL)
-                    time.sleep(0.02)
-                client.run(tell, topic, count, pause)
-                end = time.monotonic() + PATIENCE
-                while len(heard) < count:
-                    if time.monotonic() > end:
-                        raise SystemExit(f"{len(heard)} of {count} words of progress came within {PATIENCE:g} s")
-                    time.sleep(0.02)
-
-            def costs(step: Callable[[], None]) -> list[float]:
-                before = spent()
-                step()
-                return [(after - was) / count for was, after in zip(before, spent(), strict=True)]
-
-            tasks()  # what is paid once
-            found = costs(tasks)
-            # The scheduler hears each worker by itself; what it hears in two milliseconds goes to the client together.
-            together, apart = costs(lambda: events(0.0)), costs(lambda: events(0.004))
-            found += [together[0], apart[1]]
-
-            def one_call() -> None:
-                begin_calls(client, answer, workers=[address])[address].result()
-
-            call = best(one_call, time.perf_counter)
-    finally:
-        for process in (worker, scheduler):
-            process.terminate()
-            process.wait()
-    return found[0], found[1], found[2], found[3], call
 
 
 def measured(small: bool) -> Constants:

@@ -32,10 +32,10 @@ class EntryPoint:
 
 
 class Fetched(NamedTuple):
-    """What the script is told of a store: a local copy, made once for each node."""
+    """What a script needs from elsewhere: a local copy, made once for each node."""
 
     url: str
-    """As it stands in ``arguments`` and ``environment_variables``."""
+    """As it stands in ``arguments`` and ``environment_variables``; of a source directory its archive's, or its path."""
     kind: str
     """One of `daskbatch.worker.node_files.KINDS`."""
     token: str = ""

@@ -18,6 +18,7 @@ from daskbatch.cluster.jobs import Jobs
 from daskbatch.cluster.own_scheduler import own_scheduler
 from daskbatch.cluster.private_folder import JOBS, private_folder
 from daskbatch.cluster.quiet import quiet, quiet_scheduler
+from daskbatch.cluster.worker_config import as_variables
 from daskbatch.errors import UsageError
 from daskbatch.queues.job import cancel_command, job_of
 from daskbatch.queues.states import states_of
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from daskbatch.spec import Compute, RunSpec
 
 __all__ = ["on_queue"]
-
-_WORKER = {
-    # Nobody needs a page of a worker, and everybody on its host could read it.
-    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
-    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-    "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "0",
-    "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
-}
 
 
 @contextmanager
@@ -69,7 +62,7 @@ def on_queue(spec: RunSpec, compute: Compute, logs: Path) -> Iterator[tuple[Clie
                 threads=spec.process_count_per_node,
                 tls={"ca_file": paths["tls_ca_file"], "cert": paths["tls_worker_cert"], "key": paths["tls_worker_key"]},
                 log_directory=str(logs),
-                environment=_WORKER,
+                environment=as_variables(),
             ),
             f"daskbatch-{folder.name[-8:]}",
             spec.node_count or 1,

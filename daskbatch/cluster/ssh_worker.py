@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from daskbatch import __version__
+from daskbatch.cluster.worker_config import WORKER_CONFIG
 
 __all__ = ["REFUSED", "main", "message"]
 
@@ -26,13 +27,6 @@ REFUSED = 78
 _DEATH_TIMEOUT = 60  # seconds that a worker looks for a scheduler
 _PATIENCE = 5.0  # seconds for an orderly end
 _NO_HTTP = "daskbatch.cluster.no_http"
-_CONFIG = {
-    # Nobody needs a page of a worker, and everybody on its host could read it.
-    "distributed.worker.http.routes": [],
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.low-level-log-length": 0,
-    "distributed.comm.require-encryption": True,
-}
 _CREDENTIALS = ("tls_ca_file", "tls_worker_cert", "tls_worker_key")
 
 
@@ -99,7 +93,7 @@ async def _work(scheduler: str, name: str, options: Mapping[str, Any], credentia
     from distributed import Worker
     from distributed.security import Security
 
-    dask.config.set(_CONFIG)
+    dask.config.set(WORKER_CONFIG)
     preload = dask.config.get("distributed.worker.preload")
     worker = Worker(
         scheduler,

@@ -11,7 +11,7 @@ from daskbatch.engine.places import Place, Places
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
 from daskbatch.types import MiniBatch
-from daskbatch.worker.plugin import end_slots
+from daskbatch.worker.plugin_calls import end_slots
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-__all__ = ["GRACE_AFTER_FAILURE", "GRACE_AFTER_SIGNAL", "PATIENCE_AFTER_KILL", "Deadline"]
+__all__ = ["GRACE_AFTER_FAILURE", "GRACE_AFTER_SIGNAL", "PATIENCE_AFTER_KILL", "STOPPING", "Deadline"]
 
 GRACE_AFTER_FAILURE = 2.0
 """Seconds for mini-batches under way when the run is lost anyway."""
 GRACE_AFTER_SIGNAL = 10.0
+STOPPING = (
+    f"stopping: mini-batches under way get up to {GRACE_AFTER_SIGNAL:g} s to finish; interrupt again to stop at once"
+)
 PATIENCE_AFTER_KILL = 10.0
 """Seconds; the supervisors take half of that at most."""
 

@@ -18,7 +18,7 @@ from daskbatch.engine.attendance import Attendance
 from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books
 from daskbatch.engine.calls import fetch, told_of
-from daskbatch.engine.deadline import GRACE_AFTER_FAILURE, GRACE_AFTER_SIGNAL, PATIENCE_AFTER_KILL, Deadline
+from daskbatch.engine.deadline import GRACE_AFTER_FAILURE, GRACE_AFTER_SIGNAL, PATIENCE_AFTER_KILL, STOPPING, Deadline
 from daskbatch.engine.gathering import Gathering
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
@@ -29,7 +29,7 @@ from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
 from daskbatch.policy import InitGate
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
-from daskbatch.worker.plugin import run_row
+from daskbatch.worker.plugin_calls import run_row
 from daskbatch.worker.plugin_settings import PluginSettings
 from daskbatch.worker.wire import encode_row
 
@@ -206,15 +206,15 @@ class Dispatcher:
         elif "started" in message:
             self._init.succeeded = True
             self.first_start = self.first_start or time.monotonic()
-            what = (message[name] for name in ("node", "process", "started", "seconds"))
-            self._tell(RunnerStarted(time.time(), *what))
+            self._tell(
+                RunnerStarted(time.time(), message["node"], message["process"], message["started"], message["seconds"])
+            )
 
     def _receive_signal(self, number: int) -> None:
         self._signals += 1
         if self._books.stop is None:
             self._books.stop = Stop(errors.RunCanceled, f"stopped by {signal.Signals(number).name}")
-            text = f"stopping: mini-batches under way get up to {GRACE_AFTER_SIGNAL:g} s to finish"
-            self._tell(Notice(time.time(), f"{text}; interrupt again to stop at once", "WARNING"))
+            self._tell(Notice(time.time(), STOPPING, "WARNING"))
         else:
             self._deadline.set()
 

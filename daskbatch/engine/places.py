@@ -16,7 +16,7 @@ from daskbatch.engine.calls import begin_calls, call_workers
 from daskbatch.errors import RunFailed
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
-from daskbatch.worker.plugin import assign_slots, end_slots
+from daskbatch.worker.plugin_calls import assign_slots, end_slots
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -11,7 +11,8 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Self
 
 from daskbatch.engine.calls import begin_calls
-from daskbatch.worker.plugin import RunPlugin, end_slots, forget_topic, renew_lease
+from daskbatch.worker.plugin import RunPlugin, forget_topic
+from daskbatch.worker.plugin_calls import end_slots, renew_lease
 from daskbatch.worker.plugin_settings import PluginSettings
 
 if TYPE_CHECKING:

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Worker, WorkerPlugin
 from distributed.protocol.pickle import dumps
 from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
 
 from daskbatch.errors import DaskbatchError
 from daskbatch.layout import MODELS_USED_VARIABLE
-from daskbatch.store.refusal import refusal
 from daskbatch.worker import wire
-from daskbatch.worker.arrow_stream import arrow_stream
 from daskbatch.worker.attempt import failure_of
 from daskbatch.worker.fetched import ScriptFiles, files_of
 from daskbatch.worker.models import model_variables
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from daskbatch.worker.ahead import Ahead
     from daskbatch.worker.upcoming import Upcoming
 
-__all__ = ["RunPlugin", "assign_slots", "end_slots", "forget_topic", "renew_lease", "run_row"]
+__all__ = ["RunPlugin", "forget_topic"]
 
 _LEASE_CHECK_MS = 2000
 _WALLTIME_CHECK_MS = 500
@@ -304,45 +302,6 @@ class RunPlugin(WorkerPlugin):
 
 def _process(number: int) -> str:
     return f"process{number:03d}"
-
-
-def _plugin(worker: Worker, name: str) -> RunPlugin:
-    plugin = worker.plugins[name]
-    assert isinstance(plugin, RunPlugin)
-    return plugin
-
-
-def run_row(name: str, task: int, row: bytes, partition: Any = None) -> dict[str, Any]:
-    """The task that Dask schedules: one row of mini-batches on the worker it was sent to."""
-    plugin = _plugin(get_worker(), name)
-    return plugin.run(task, row, b"" if partition is None else arrow_stream(partition))
-
-
-# For Client.run: Dask hands over the worker by the argument's name.
-
-
-def assign_slots(
-    name: str, numbers: Sequence[int], slots_on_node: int, dask_worker: Worker
-) -> tuple[str | None, float]:
-    """Give a worker its slots; return why it cannot have them, and the seconds that its job has left."""
-    plugin = _plugin(dask_worker, name)
-    try:
-        plugin.assign(numbers, slots_on_node)
-    except OSError as error:
-        return refusal(error), plugin.seconds_left
-    return None, plugin.seconds_left
-
-
-def renew_lease(name: str, dask_worker: Worker) -> None:
-    """Tell a worker that the engine is alive."""
-    if name in dask_worker.plugins:
-        _plugin(dask_worker, name).renew()
-
-
-async def end_slots(name: str, how: str, dask_worker: Worker) -> None:
-    """End a worker's slots; see `RunPlugin.end`."""
-    if name in dask_worker.plugins:
-        await _plugin(dask_worker, name).end(how)
 
 
 def forget_topic(topic: str, dask_scheduler: Any) -> None:
