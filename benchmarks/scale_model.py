@@ -55,11 +55,6 @@ class Scenario:
         c = self.costs
         return c.client + c.book + c.sync + c.row + c.mini_batch + c.place * self.nodes
 
-    @property
-    def scheduler_each(self) -> float:
-        """Seconds of the scheduler a task, with its words of progress."""
-        return self.costs.scheduler + self.words(self.task_seconds) * self.costs.scheduler_event
-
     def words(self, seconds: float) -> int:
         """Return how many words of progress a task of so many seconds sends."""
         return math.floor(seconds / self.progress_every)

@@ -155,6 +155,7 @@ def _begin(
     # A listing that was broken off is compared when it is made again.
     now = inputs() if last.record.planned else last.record.identity["inputs"]
     _refuse_changes(spec, folder, last, now, reuse=last.completed and not how.retry_failed)
+    folder.fetch_logs()  # before anything is told
     if last.completed and not (how.retry_failed and last.has_failures):
         summary = completed_summary(folder, last.record.run_id)
         if summary is not None:

@@ -165,6 +165,9 @@ def test_failures_are_listed_and_tried_again(s3: Bucket, tmp_path: Path) -> None
     whole = daskbatch.retry_failed(f"{s3.url}/out", output_storage_options=s3.options, progress=False)
     assert len(whole.to_pandas()) == 1500
     assert not s3.has("out/failed_items.jsonl")
+    # The logs of the first life are added to, as on a disk
+    logs = [s3.get(key).decode() for key in [*s3.keys()] if "/logs/sys/node/" in key]
+    assert max(text.count(" started, init() took ") for text in logs) == 2
 
 
 def test_what_a_script_writes_is_there_with_its_results(s3: Bucket, tmp_path: Path) -> None:
