@@ -100,7 +100,8 @@ def write(
 ) -> None:
     """Write the report; `plots` are in the folder ``plots`` beside it."""
     lines = ["# Results of the benchmarks", ""]
-    lines += ["Written by `report.py` from what the benchmarks measured; do not edit. A ratio is daskbatch's time over the other's.", ""]
+    lines += ["Written by `report.py` from what the benchmarks measured; do not edit."]
+    lines += ["A ratio is daskbatch's time over the other's.", ""]
     if any(comparison.small for comparison in found.values()):
         lines += ["**Tiny data: these figures show that the programs work, and nothing else.**", ""]
     versions = {name: number for one in found.values() for name, number in one.versions.items()}
