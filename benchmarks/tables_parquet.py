@@ -1,4 +1,4 @@
-"""The rows of ``tables.py`` as 40 Parquet files: row groups of about 1 MB, a cheap numpy model, Parquet out.
+"""The rows of ``tables.py`` as Parquet files: row groups of about 1 MB, a cheap numpy model, Parquet out.
 
 daskbatch and the loop by hand write one file. "parts" is the same loop without that: a file of its own for each of the
 input, as Ray Data, Spark, Daft and Dask do it too.
@@ -6,6 +6,7 @@ input, as Ray Data, Spark, Daft and Dask do it too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,13 +22,23 @@ def folder(small: bool) -> Path:
     return data.parquet_tables(3, 300_000) if small else data.parquet_tables(40, 3_000_000)
 
 
+def large(small: bool) -> Path:
+    return data.parquet_tables(2, 500_000) if small else data.parquet_tables(200, 6_000_000)
+
+
 def work(small: bool) -> TableWork:
     """Units are thousands of rows."""
     thousands = 12 if small else 1_643
     return TableWork(folder(small), "parquet", "linear", data.ROWS_PER_MB, thousands)
 
 
-def with_daskbatch(out: Path, small: bool) -> harness.Timing:
+def large_work(small: bool) -> TableWork:
+    """Units are thousands of rows."""
+    thousands = 13 if small else 16_438
+    return TableWork(large(small), "parquet", "linear", data.ROWS_PER_MB, thousands)
+
+
+def with_daskbatch(out: Path, small: bool, work: Callable[[bool], TableWork] = work) -> harness.Timing:
     script, given = Path(linear.__file__), work(small)
     return harness.daskbatch_timing(script, given.source, out / "run", "1MB", given.units, result="predictions.parquet")
 
@@ -49,5 +60,17 @@ BENCHMARK = harness.Benchmark(
     check=partial(agreement.same_rows, key="id"),
 )
 
+LARGE = harness.Benchmark(
+    name="tables-parquet-large",
+    title="tables: 200 Parquet files, 16,438,000 rows, mini-batches of 1 MB, Parquet out",
+    unit="1000 rows",
+    prepare=large,
+    contenders={
+        "daskbatch, 200 files": partial(with_daskbatch, work=large_work),
+        "Arrow in a pool, 200 files": by_peer(by_hand.pool_table_with_arrow, large_work),
+    },
+    check=partial(agreement.same_rows, key="id"),
+)
+
 if __name__ == "__main__":
-    harness.main(__file__, BENCHMARK)
+    harness.main(__file__, BENCHMARK, LARGE)

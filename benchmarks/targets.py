@@ -127,6 +127,22 @@ TARGETS = (
     Target(
         "tables, Parquet", "run phase / Arrow in a pool", "tables-parquet", "daskbatch", "Arrow in a pool", at_most=1.15
     ),
+    Target(
+        "tables, CSV, 1,200 MB",
+        "run phase / Arrow in a pool",
+        "tables-csv-large",
+        "daskbatch, 1,200 MB",
+        "Arrow in a pool, 1,200 MB",
+        at_most=1.15,
+    ),
+    Target(
+        "tables, Parquet, 200 files",
+        "run phase / Arrow in a pool",
+        "tables-parquet-large",
+        "daskbatch, 200 files",
+        "Arrow in a pool, 200 files",
+        at_most=1.15,
+    ),
     Target("images", "run phase / pool", "images-numpy", "daskbatch", "pool", at_most=1.25),
     Target("images", "whole / Ray Data", "images-numpy", "daskbatch", "Ray Data", "whole", at_most=0.25),
     Target("images", "whole / plain Dask", "images-numpy", "daskbatch", "dask.bag", "whole", at_most=0.5),

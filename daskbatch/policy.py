@@ -15,6 +15,8 @@ FIRST_MINI_BATCHES = 20
 
 _FIRST_KNOWN = 10_000  # keys kept in case most of the first ranges hold no record
 _ROWS_PER_SLOT_LEFT = 3
+_LEAST_SECONDS = 0.05  # several times the way of a row to a worker and back
+_MOST_OF_A_SHARE = 0.75
 _UNMEASURED_ROW = 32
 _LONGEST_ROW = 10_000
 _KILLED_BY_CHANCE = 2  # times that a process may be killed while it starts: by the kernel for want of memory, say
@@ -248,12 +250,17 @@ def row_length(budget: float, seconds_each: float | None, left: int, slots: int,
 
     Notes
     -----
-    Towards the end rows get shorter, so that slots finish together (guided self-scheduling). A row that
-    turns out too long costs nothing: past its budget the rest is handed back.
+    Towards the end rows get shorter, so that slots finish together (guided self-scheduling), but hardly shorter than
+    what handing one out takes: such rows would be waited for by idle slots. A row that turns out too long costs
+    nothing: past its budget the rest is handed back.
     """
-    fair = math.ceil(left / (max(1, slots) * _ROWS_PER_SLOT_LEFT))
-    fits = _UNMEASURED_ROW if seconds_each is None else int(budget / max(seconds_each, 1e-7))
-    return max(1, min(fair, fits, longest))
+    share = left / max(1, slots)
+    fair = math.ceil(share / _ROWS_PER_SLOT_LEFT)
+    if seconds_each is None:
+        return max(1, min(fair, _UNMEASURED_ROW, longest))
+    each = max(seconds_each, 1e-7)
+    worthwhile = min(int(_LEAST_SECONDS / each), int(share * _MOST_OF_A_SHARE))
+    return max(1, min(max(fair, worthwhile), int(budget / each), longest))
 
 
 def is_final(tries: int, run_max_try: int, retry: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import signal
 import time
@@ -107,20 +108,20 @@ class Dispatcher:
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
 
-    def run(self) -> None:
-        """Work until nothing is left or the books say stop. Leaves no process, plugin or key behind."""
-        with self._presence:
-            try:
-                self._look_for_workers()
-                self._looked = time.monotonic()
-                while True:
-                    waiting = self._books.stop is None and self._fill()
-                    if not (self._tasks or waiting) or self._deadline.given_up:
-                        break
-                    self._wait()
-                self._progress(final=True)
-            finally:
-                self._end()
+    def run(self, cluster: contextlib.ExitStack) -> None:
+        """Work until nothing is left or the books say stop. Nothing of it is left once `cluster` is left."""
+        cluster.enter_context(self._presence)
+        try:
+            self._look_for_workers()
+            self._looked = time.monotonic()
+            while True:
+                waiting = self._books.stop is None and self._fill()
+                if not (self._tasks or waiting) or self._deadline.given_up:
+                    break
+                self._wait()
+            self._progress(final=True)
+        finally:
+            self._end()
 
     # What to send
 

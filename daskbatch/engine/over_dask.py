@@ -108,7 +108,7 @@ def run_over_dask(run: _Run) -> None:
     run.interrupts.listening = True
     try:
         with run.phase("run"):
-            dispatcher.run()
+            dispatcher.run(run.cluster)
         run.interrupts.listening = False
         if gathering is not None and run.books.stop is None:
             with run.phase("combine"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +26,6 @@ _RENEW_EVERY = 5.0
 _REGISTER_TRIES = 5
 _FINISH_PATIENCE = 30.0  # seconds for shutdown() on all workers; its own deadline is shorter
 _CALL_PATIENCE = 5.0  # seconds until a worker that does not answer is left to its lease
-_LOOK_AT_SIGNALS_EVERY = 0.2
 _END_TIMEOUT = 15.0  # seconds; a worker that is stopped must not hold the end up for ever
 
 
@@ -51,6 +49,7 @@ class Presence:
         self._settings = settings
         self._inbox = inbox
         self._topic = f"{name}-events"
+        self._finishing: dict[str, Future[Any]] = {}
         self._ended = threading.Event()
         self._renewal = threading.Thread(target=self._renew, name="daskbatch-lease", daemon=True)
 
@@ -72,7 +71,8 @@ class Presence:
                 with contextlib.suppress(Exception):
                     self._client.sync(self._client._unregister_worker_plugin, self._name)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._finish_or_kill(kill=kind is not None)
         self._ended.set()
         self._renewal.join()
         with contextlib.suppress(Exception):  # the scheduler is gone, or the lease's end has done it
@@ -90,23 +90,26 @@ class Presence:
         Parameters
         ----------
         how : str
-            ``"stop"``, ``"kill"`` or ``"finish"``; see `RunPlugin.end`. Ctrl-C turns a finish into a kill.
+            ``"stop"``, ``"kill"`` or ``"finish"``; see `RunPlugin.end`. A finish is only begun: to leave is to wait
+            for it.
         addresses : sequence of str
         """
         calls = begin_calls(self._client, end_slots, self._name, how, workers=addresses)
-        until = time.monotonic() + (_FINISH_PATIENCE if how == "finish" else _CALL_PATIENCE)
-        while time.monotonic() < until and wait(calls.values(), _LOOK_AT_SIGNALS_EVERY).not_done:
-            if how == "finish" and self._interrupted():
-                how = "kill"
-                calls = begin_calls(self._client, end_slots, self._name, how, workers=addresses)
+        if how == "finish":
+            self._finishing = calls
+        else:
+            wait(calls.values(), _CALL_PATIENCE)
 
-    def _interrupted(self) -> bool:
-        """Whether a signal waits in the inbox, where nothing else matters any more."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                if isinstance(self._inbox.get_nowait(), int):
-                    return True
-        return False
+    def _finish_or_kill(self, kill: bool) -> None:
+        """Wait for what `finish` has begun; Ctrl-C turns it into a kill, and nothing else: the work is done."""
+        if not self._finishing:
+            return
+        try:
+            kill = kill or bool(wait(self._finishing.values(), _FINISH_PATIENCE).not_done)
+        except KeyboardInterrupt:
+            kill = True
+        if kill:
+            self.end("kill", list(self._finishing))
 
     def _renew(self) -> None:
         calls: dict[str, Future[Any]] = {}

@@ -106,7 +106,7 @@ class _Run:
     prepared: Prepared
     batches: Iterator[MiniBatch]
     cluster: contextlib.ExitStack
-    """What is entered in it lasts until the work is done; with an output on a store, until it is combined."""
+    """What is entered in it lasts until the result is there; jobs are not kept that long, unless they combine it."""
 
     def __init__(
         self, spec: RunSpec, folder: RunFolder, listeners: Sequence[Listener], client: Client | None, collection: Any
@@ -230,14 +230,15 @@ class _Run:
                 with contextlib.ExitStack() as self.cluster:
                     self.cluster.callback(setattr, self, "client_there", None)
                     stop = self._settle(self._work())
-                    if not self.folder.combines_on_workers:
-                        self.cluster.close()
+                    if self.jobs is not None and not self.folder.combines_on_workers:
+                        self._leave_cluster()  # nobody else's time is spent on what this process does
                     with self.phase("combine"):
                         self.epoch.enter("combine")
                         combined, stop = publish(
                             self.spec, self.folder, self.books, stop, self.epoch, self.client_there
                         )
-                        return stop, combined
+                    self._leave_cluster()
+                    return stop, combined
             except KeyboardInterrupt:
                 return Stop(errors.RunCanceled, "interrupted while the results were combined"), None
             except errors.SegmentDamaged as error:
@@ -245,6 +246,11 @@ class _Run:
                 if self.round > _REPAIRS:
                     return stop_of(error), None
                 found = damaged_results(self, error)
+
+    def _leave_cluster(self) -> None:
+        """Wait until runners have ended, and end what is ours of the cluster."""
+        with self.phase("shutdown"):
+            self.cluster.close()
 
     def _settle(self, stop: Stop | None) -> Stop | None:
         """All that was committed is durable, or the run has failed."""
@@ -300,14 +306,7 @@ class _Run:
 
     def _run_serially(self) -> None:
         with self.phase("run"):
-            run_serially(
-                self.spec,
-                self.prepared,
-                self.folder,
-                self.books,
-                self.batches,
-                progress_of(self),
-            )
+            run_serially(self.spec, self.prepared, self.folder, self.books, self.batches, progress_of(self))
 
     def phase(self, name: str) -> Phase:
         """Measure what happens within."""

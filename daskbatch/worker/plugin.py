@@ -72,6 +72,7 @@ class RunPlugin(WorkerPlugin):
         """Called by Dask. Starts no process: a setup that fails would leave a worker that takes tasks."""
         self._worker = worker
         self._slots: list[Slot] = []
+        self._closing: asyncio.Task[None] | None = None
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._scratch: Scratch | None = None
         self._files: ScriptFiles | None = None
@@ -281,11 +282,12 @@ class RunPlugin(WorkerPlugin):
             {"stop": slot.stop, "kill": slot.kill, "finish": slot.finish}[how]()
         if how == "stop":
             return
-        slots, self._slots = self._slots, []
-        await asyncio.to_thread(self._close, slots)
+        if self._closing is None:
+            self._closing = asyncio.create_task(asyncio.to_thread(self._close))
+        await asyncio.shield(self._closing)  # who kills what is finishing waits for the same end
 
-    def _close(self, slots: list[Slot]) -> None:
-        for _ in slots:
+    def _close(self) -> None:
+        for _ in self._slots:
             slot = self._free.get()  # a killed slot comes back as soon as its task has seen it
             if slot is not None:
                 slot.close()

@@ -17,9 +17,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
     [
         ("dispatch", "dispatch", ["daskbatch, files", "daskbatch, rows", "pool", "dask.bag"]),
         ("tables", "tables-csv", ["daskbatch", "pandas in a pool", "dask.dataframe"]),
+        ("tables", "tables-csv-large", ["daskbatch, 1,200 MB", "Arrow in a pool, 1,200 MB"]),
         ("images", "images-numpy", ["daskbatch", "pool", "dask.bag"]),
         ("threads", "threads", ["daskbatch", "1 by hand", "2 by hand", "4 by hand", "unset"]),
         ("tables_parquet", "tables-parquet", ["daskbatch", "Arrow in a pool", "Arrow in a pool, parts"]),
+        ("tables_parquet", "tables-parquet-large", ["daskbatch, 200 files", "Arrow in a pool, 200 files"]),
         ("tables_boosted", "tables-boosted", ["daskbatch", "pool"]),
         ("images_keras", "images-keras", ["daskbatch", "pool"]),
     ],

@@ -85,8 +85,8 @@ def _arguments(kind: str, path: Path, out: Path, folder: Path, given: list[str],
 def window(undisturbed: Undisturbed, slots: int = _SLOTS) -> int:
     """How many mini-batches, at most, are under way on that many of its two slots, and so not yet in the ledger.
 
-    The engine keeps two tasks a slot under way. A task of an input this small has at most a third of a slot's share
-    of what is left (`daskbatch.policy.row_length`); a stream is one task, whatever its length.
+    The engine keeps two tasks a slot under way, and they hold at most two thirds of a slot's share of an input this
+    small (`daskbatch.policy.row_length`, whose test shows it); a stream is one task, whatever its length.
     """
     if undisturbed.kind == "stream":
         return undisturbed.calls

@@ -49,6 +49,11 @@ SCRIPT = """
         time.sleep(0.02)
         (options.notes / f"{name}-done").touch()
         return [name]
+
+    def shutdown():
+        if options.hang_in == "shutdown":
+            (options.notes / "shutdown").touch()
+            time.sleep(3600)
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -233,6 +238,40 @@ def test_a_signal_while_results_are_combined(
     assert "Traceback" not in err
     assert summary(tmp_path)["status"] == "Canceled"
     assert not list((tmp_path / "out").glob("*predictions*"))
+
+
+# Nothing but a signal ends the wait for shutdown().
+PATIENT = """
+from daskbatch.engine import over_dask, presence
+
+settings = over_dask.PluginSettings
+
+def patient(**given):
+    given["timeouts"]["shutdown"] = 3600.0
+    return settings(**given)
+
+over_dask.PluginSettings = patient
+presence._FINISH_PATIENCE = 3600.0
+"""
+
+
+def test_a_signal_while_shutdown_runs_kills_it_and_the_result_counts(
+    start: Start, notes: Path, tmp_path: Path, eventually: Callable[..., None],
+    descendants: Callable[[], list[psutil.Process]],
+) -> None:  # fmt: skip
+    # Given a run whose result is there while shutdown() hangs
+    process = start("--hang-in", "shutdown", prelude=PATIENT)
+    eventually((notes / "shutdown").exists, "shutdown()")
+    eventually((tmp_path / "out" / "predictions.csv").exists, "the result")
+    # When the signal comes
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    # Then nobody waits any longer, and the run is complete
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert descendants() == []
+    assert summary(tmp_path)["status"] == "Completed"
+    assert summary(tmp_path)["items"]["succeeded"] == 99
 
 
 def test_in_python_a_signal_is_an_exception(

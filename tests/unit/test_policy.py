@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +112,36 @@ def test_a_row_is_never_empty_and_never_unfair(budget: float, each: float | None
 def test_rows_grow_with_what_was_measured() -> None:
     assert row_length(2.0, None, 10**6, 2) < row_length(2.0, 0.001, 10**6, 2)
     assert row_length(2.0, 10.0, 10**6, 2) == 1
+
+
+@given(left=st.integers(1, 96), slots=st.integers(1, 4), each=st.floats(1e-5, 1.0), choose=st.randoms())
+def test_two_rows_of_a_slot_are_at_most_two_thirds_of_its_share(
+    left: int, slots: int, each: float, choose: random.Random
+) -> None:
+    # Given so few mini-batches that a first row may hold a third of a slot's share; slots that have two rows each under
+    # way for as long as anything is left, and end them in any order
+    most = 2 * -(-left // (3 * slots))
+    under_way: list[list[int]] = [[] for _ in range(slots)]
+    measured = None
+    while True:
+        while left and min(map(len, under_way)) < 2:
+            row = row_length(2.0, measured, left, slots)
+            min(under_way, key=len).append(row)
+            left -= row
+        # Then no slot ever has more than that
+        assert max(map(sum, under_way)) <= most
+        busy = [rows for rows in under_way if rows]
+        if not busy:
+            return
+        choose.choice(busy).pop(0)
+        measured = each
+
+
+def test_the_last_rows_are_not_shorter_than_handing_them_out() -> None:
+    # Of mini-batches of 10 microseconds, 100 milliseconds are left
+    assert row_length(2.0, 1e-5, 10_000, 2) == 3_750
+    # And of those that take a second each, ten
+    assert row_length(2.0, 1.0, 10, 2) == 2
 
 
 def test_the_last_try_and_contract_errors_are_final() -> None:
