@@ -123,7 +123,8 @@ def test_targets_name_contenders_that_there_are(monkeypatch: pytest.MonkeyPatch)
     programs = ("combine", "dispatch", "failures", "images", "skewed", "startup", "tables", "tables_parquet")
     for program in programs:
         monkeypatch.delitem(sys.modules, program, raising=False)  # other tests have modules of such names
-    benchmarks = [importlib.import_module(program).BENCHMARK for program in programs]
+    modules = [importlib.import_module(program) for program in programs]
+    benchmarks = [vars(module)[name] for module in modules for name in ("BENCHMARK", "LARGE") if name in vars(module)]
     there = {(one.name, name) for one in benchmarks for name in one.contenders}
     there |= {
         ("memory", memory.name_of(kind, count))
