@@ -300,6 +300,8 @@ class RunPlugin(WorkerPlugin):
             self._scratch.remove()
         if self._files is not None:
             self._files.close()
+        for slot in self._slots:
+            slot.let_go()
 
 
 def _process(number: int) -> str:

@@ -94,6 +94,7 @@ class Runner:
         self._mark = uuid.uuid4().hex
         self._life_lock = threading.Lock()
         self._told: dict[str, Any] | None = None
+        self._finishing = False
         self._work = self._result = self._verdict = self._life = -1
         theirs: dict[str, int] = {}
         try:
@@ -190,7 +191,8 @@ class Runner:
             if self._verdict in ready:
                 verdict = self._read_verdict()
                 yield from self._leftovers()
-                self._bury()
+                if not self._finishing:
+                    self._bury()
                 raise RunnerDied(verdict)
 
     def _leftovers(self) -> Iterator[wire.Frame]:
@@ -238,7 +240,8 @@ class Runner:
                 os.write(self._life, b"K")
 
     def finish(self) -> None:
-        """Let the runner call ``shutdown()`` and go. `wait` learns when it has."""
+        """Let the runner call ``shutdown()`` and go. `wait` learns when it has; then its supervisor is to `let_go`."""
+        self._finishing = True
         if self._work >= 0:
             # Said, and not only shown by closing: a fork elsewhere in the process may hold the pipe open.
             self._send(b"")
@@ -260,6 +263,10 @@ class Runner:
             return died.verdict
         raise AssertionError("frames() ends by RunnerDied alone")
 
+    def let_go(self) -> None:
+        """Until then the supervisor is there to remove the scratch folder, should this process be killed."""
+        self._bury()
+
     def bury(self) -> dict[str, Any]:
         """Wait for the end after `kill`, unheard.
 
@@ -279,6 +286,9 @@ class Runner:
                     self._poll.unregister(self._result)
 
     def _bury(self) -> None:
+        with self._life_lock, contextlib.suppress(BrokenPipeError):
+            if self._life >= 0:
+                os.write(self._life, b"G")
         try:
             self._process.wait(_LAST_RESORT)
         except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from daskbatch.failpoints import failpoint
 from daskbatch.worker.local_scratch import local_scratch
 
 __all__ = ["Scratch"]
@@ -92,4 +93,6 @@ class Scratch:
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
+        failpoint("scratch.remove.before")
         shutil.rmtree(self.path, ignore_errors=True)
+        failpoint("scratch.remove.after")

@@ -322,13 +322,18 @@ class Slot:
             self._runner.finish()
 
     def close(self) -> None:
-        """Wait until the runner is gone and close the segment."""
+        """Wait until the runner is gone and close the segment. Its supervisor stays until `let_go`."""
         if self._runner is not None:
             self._runner.wait()
-            self._runner = None
         if self._ahead is not None:
             self._ahead.close()
         self._writer.close()
+
+    def let_go(self) -> None:
+        """Nothing is left that the supervisor would have to look after."""
+        if self._runner is not None:
+            self._runner.let_go()
+            self._runner = None
 
 
 def _known(items: int) -> int | None:

@@ -31,7 +31,7 @@ _LINUX = sys.platform == "linux"
 _TICK = 0.1  # seconds between looks; a deadline that comes sooner is waited for exactly
 _TREE_EVERY = 5  # ticks between looks at the memory of the whole tree
 _KILL_PATIENCE = 5.0  # seconds; a process in uninterruptible sleep may outlast any signal
-_ORPHAN_PATIENCE = 5.0  # seconds from a dying worker's pipes, which close first, to its end
+_ORPHAN_PATIENCE = 5.0  # seconds
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,7 +52,8 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
         Process id of the lower half.
     page : Page
     config : mapping
-        ``life`` and ``verdict`` (file descriptors), ``parent`` (process id of the worker), ``direct`` (whether it
+        ``life`` (the worker's end of it says ``K`` to kill and ``G`` when this process may go) and ``verdict`` (file
+        descriptors), ``parent`` (process id of the worker), ``direct`` (whether it
         is this process's parent, or a command between them is), ``timeouts`` (phase name to seconds),
         ``memory_limit`` (bytes or None), ``log_limit`` (bytes), ``scratch`` (folder that goes with the worker, or
         empty).
@@ -78,7 +79,8 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     }
     with contextlib.suppress(OSError):  # the worker may be gone; then nobody needs to know
         os.write(config["verdict"], json.dumps(verdict).encode())
-    if config["scratch"] and _is_orphan(config, _ORPHAN_PATIENCE if reason == "orphaned" else 0.0):
+    os.close(config["verdict"])  # its end is what the worker waits for
+    if config["scratch"] and not _let_go(config) and _is_orphan(config):
         import shutil
 
         from daskbatch.worker.shared_folder import noted, remove_if_left
@@ -102,9 +104,26 @@ def _has_parent(config: Mapping[str, Any]) -> bool:
     return True
 
 
-def _is_orphan(config: Mapping[str, Any], patience: float) -> bool:
-    """Whether the worker is gone, or goes within `patience` seconds."""
-    give_up = time.monotonic() + patience
+def _let_go(config: Mapping[str, Any]) -> bool:
+    """Wait until the worker needs nobody who would clean up after it. False: it is gone, or about to be."""
+    life, parent = config["life"], _pidfd(config["parent"])
+    poll = select.poll()
+    poll.register(life, select.POLLIN)
+    if parent is not None:
+        poll.register(parent, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll(1000)}
+        if life in ready:
+            said = os.read(life, 1)
+            if said != b"K":
+                return said == b"G"
+        elif ready or not _has_parent(config):
+            return False
+
+
+def _is_orphan(config: Mapping[str, Any]) -> bool:
+    """Whether the worker is gone: its pipes close before it is."""
+    give_up = time.monotonic() + _ORPHAN_PATIENCE
     while _has_parent(config):
         if time.monotonic() >= give_up:
             return False

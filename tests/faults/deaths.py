@@ -24,6 +24,7 @@ _WORDS = {
     "report": "the report arrives",
     "ledger.append": "the ledger's append",
     "ledger.sync": "the ledger's sync",
+    "scratch.remove": "the scratch folder is removed",
     "combine.write": "the result is combined",
     "combine.publish": "the result is published",
     "summary.write": "the summary is written",

@@ -6,6 +6,7 @@ again. The death of a runner or of its supervisor costs a mini-batch one try, an
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -14,13 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 from deaths import Death, paused_at
-from lives import kill
+from lives import kill, wait_for
 from results import KINDS, Undisturbed, check, window
 
 SIDES = ("before", "after")
 NUMBERS = {"segment.write": 2, "segment.sync": 2, "report": 2, "ledger.append": 3, "ledger.sync": 3}
 """Steps of which there are many: at which time they are taken, so that it is in the middle of the work."""
-STEPS = ("plan", "run_json.write", "epoch.begin", *NUMBERS, "summary.write")
+STEPS = ("plan", "run_json.write", "epoch.begin", *NUMBERS, "scratch.remove", "summary.write")
 """Steps of the client, which is engine and Dask worker in one here."""
 COMBINES = ("combine.write", "combine.publish")
 """The first time is for the list of mini-batches in the logs, the second for the result."""
@@ -54,7 +55,8 @@ def test_every_way_to_die(
 ) -> None:  # fmt: skip
     # Given a run in which somebody dies
     expected, points = undisturbed(death.kind), tmp_path / "points"
-    command = expected.command(tmp_path, environment=death.environment(points))
+    (scratch := tmp_path / "scratch").mkdir()
+    command = expected.command(tmp_path, environment={**death.environment(points), "TMPDIR": str(scratch)})
 
     def watch(process: subprocess.Popen[bytes]) -> None:
         if death.paused and not command.codes:
@@ -67,6 +69,7 @@ def test_every_way_to_die(
     # Then it died once, or not at all
     assert death.has_come(points)
     assert codes == ([-signal.SIGKILL, 0] if death.victim == "client" else [0]), command.said()
-    # and no process is left, and the result is there, as if nobody had died
+    # and no process or temporary file is left, and the result is there, as if nobody had died
     assert descendants() == []
+    wait_for(lambda: set(os.listdir(scratch)) <= {"dask-scratch-space"}, "an empty TMPDIR")
     check(tmp_path, expected, again=window(expected) if death.victim == "client" else 1)
