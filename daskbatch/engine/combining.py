@@ -34,7 +34,7 @@ __all__ = ["combine_on_store"]
 _SMALL = 16 * 2**20
 """Bytes up to which this process makes the result itself: no worker has to be asked."""
 _SENT, _COPIED = 8, 32
-"""Parts of one task at most: what a worker fetches and sends, and what the store copies."""
+"""Parts of one task, roughly: what a worker fetches and sends, and what the store copies."""
 _AT_ONCE = 8
 """Parts that a task has under way. While its last ones are, they are fewer: so tasks are not small."""
 _TRIES = 3
@@ -149,7 +149,7 @@ def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: 
             compose.send_many, upload, some, folder.options, at_once=_AT_ONCE,
             key=f"daskbatch-combine-{secrets.token_hex(8)}", pure=False, retries=0,
         )
-        for some in _in_rows(parts, sum(client.nthreads().values()))
+        for some in _in_rows(parts, max(1, sum(client.nthreads().values())))
     ]  # fmt: skip
     try:
         return [sent for found in client.gather(futures) for sent in found]
@@ -158,8 +158,13 @@ def _sent(client: Client | None, upload: Upload, parts: Sequence[Part], folder: 
 
 
 def _in_rows(parts: Sequence[Part], threads: int) -> list[list[Part]]:
-    """Deal parts to tasks, each of which gets its share of both kinds: enough tasks for all threads, if there are."""
+    """Deal parts to tasks, each of which gets its share of both kinds: enough tasks for all threads, if there are.
+
+    What the store copies is dealt in whole rounds of all threads: with one task too many, one thread would have that
+    while the others look on.
+    """
     sent, copied = [part for part in parts if not part.copied], [part for part in parts if part.copied]
     least = min(threads, math.ceil(len(parts) / _AT_ONCE))
-    count = max(least, math.ceil(len(sent) / _SENT), math.ceil(len(copied) / _COPIED))
+    rounds = len(copied) // (_COPIED * threads)
+    count = max(least, math.ceil(len(sent) / _SENT), rounds * threads)
     return [sent[number::count] + copied[number::count] for number in range(count)]
