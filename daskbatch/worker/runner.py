@@ -206,11 +206,12 @@ class Runner:
         return self._told
 
     def _receive_verdict(self) -> dict[str, Any]:
-        parts = []
-        while part := os.read(self._verdict, _READ_BYTES):
-            parts.append(part)
-        if parts:
-            verdict: dict[str, Any] = json.loads(b"".join(parts))
+        told = b""
+        # A line, and not all until the pipe's end: a command in front may hold it open for as long as it lives.
+        while not told.endswith(b"\n") and (part := os.read(self._verdict, _READ_BYTES)):
+            told += part
+        if told.endswith(b"\n"):
+            verdict: dict[str, Any] = json.loads(told)
             return verdict
         # The supervisor itself was killed: what it watched is killed from here.
         _kill_marked(self._mark)
@@ -276,8 +277,8 @@ class Runner:
             The verdict.
         """
         while True:
-            ready = {fd for fd, _ in self._poll.poll()}
-            if self._verdict in ready:
+            ready = set() if self._told else {fd for fd, _ in self._poll.poll()}
+            if self._told or self._verdict in ready:
                 verdict = self._read_verdict()
                 self._bury()
                 return verdict

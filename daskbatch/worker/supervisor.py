@@ -78,8 +78,7 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
         **detail,
     }
     with contextlib.suppress(OSError):  # the worker may be gone; then nobody needs to know
-        os.write(config["verdict"], json.dumps(verdict).encode())
-    os.close(config["verdict"])  # its end is what the worker waits for
+        os.write(config["verdict"], json.dumps(verdict).encode() + b"\n")
     if config["scratch"] and not _let_go(config) and _is_orphan(config):
         import shutil
 

@@ -108,6 +108,7 @@ def test_rows_are_answered_in_order_and_shutdown_is_called(launch: Launch, tmp_p
     assert [frame.payload for frame in answers[1:3]] == [b"/a\n", b"/b\n"]
     runner.finish()
     assert runner.wait()["reason"] == "exit"
+    runner.let_go()
     assert (tmp_path / "shutdown").exists()
 
 
@@ -124,6 +125,7 @@ def test_a_stop_ends_the_row_before_its_next_mini_batch(launch: Launch) -> None:
     assert (frame.kind, json.loads(frame.payload)) == (wire.END, {"whole": False})
     runner.finish()
     runner.wait()
+    runner.let_go()
 
 
 @pytest.mark.parametrize("who", ["supervisor", "runner", "asked"])
