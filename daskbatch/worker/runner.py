@@ -192,7 +192,7 @@ class Runner:
                 verdict = self._read_verdict()
                 yield from self._leftovers()
                 if not self._finishing:
-                    self._bury()
+                    self.let_go()
                 raise RunnerDied(verdict)
 
     def _leftovers(self) -> Iterator[wire.Frame]:
@@ -264,10 +264,6 @@ class Runner:
             return died.verdict
         raise AssertionError("frames() ends by RunnerDied alone")
 
-    def let_go(self) -> None:
-        """Until then the supervisor is there to remove the scratch folder, should this process be killed."""
-        self._bury()
-
     def bury(self) -> dict[str, Any]:
         """Wait for the end after `kill`, unheard.
 
@@ -280,13 +276,14 @@ class Runner:
             ready = set() if self._told else {fd for fd, _ in self._poll.poll()}
             if self._told or self._verdict in ready:
                 verdict = self._read_verdict()
-                self._bury()
+                self.let_go()
                 return verdict
             with contextlib.suppress(BlockingIOError):
                 if not os.read(self._result, _READ_BYTES):
                     self._poll.unregister(self._result)
 
-    def _bury(self) -> None:
+    def let_go(self) -> None:
+        """Have the supervisor end, which is there to remove the scratch folder until then, should we be killed."""
         with self._life_lock, contextlib.suppress(BrokenPipeError):
             if self._life >= 0:
                 os.write(self._life, b"G")

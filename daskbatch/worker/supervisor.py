@@ -3,7 +3,8 @@
 It is the subreaper of all that its runner starts, so processes that left the session or
 lost their parent are still found below it. It ends the whole tree when the runner ends,
 when a deadline or the memory limit has passed, when its worker asks for it and when its
-worker is gone. What happened is told once, as the verdict.
+worker is gone. What happened is told once, as the verdict. Then it stays until the worker
+lets it go: a worker that is killed leaves its scratch folder to its supervisors.
 
 Linux does all of this. Elsewhere it is best effort: the runner's process group is killed,
 and processes that left it are not found.
