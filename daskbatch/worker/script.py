@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from daskbatch.errors import EntryScriptError, ScriptChanged
+from daskbatch.worker.no_bytecode import write_no_bytecode
 
 __all__ = ["Context", "Script", "check_script_source", "load_object", "load_script"]
 
@@ -105,7 +106,7 @@ def load_script(path: str, arguments: Sequence[str], source_directory: str | Non
     """Execute an entry script's module.
 
     ``sys.argv`` and ``sys.path`` are set before: scripts parse their arguments and import their
-    siblings while they are imported. Nothing is written beside the script (no bytecode).
+    siblings while they are imported. Nothing is written beside the script, no bytecode either.
 
     Parameters
     ----------
@@ -121,7 +122,9 @@ def load_script(path: str, arguments: Sequence[str], source_directory: str | Non
     """
     path = os.path.abspath(path)
     sys.argv = [path, *arguments]
-    _lead_path([os.path.dirname(path), *([os.path.abspath(source_directory)] if source_directory else [])])
+    folders = [os.path.dirname(path), *([os.path.abspath(source_directory)] if source_directory else [])]
+    _lead_path(folders)
+    write_no_bytecode(folders)
     module = _new_module(path)
     with open(path, "rb") as file:
         source = file.read()

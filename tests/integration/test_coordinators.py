@@ -167,8 +167,12 @@ def test_of_two_that_resume_a_run_one_does(house: House, monkeypatch: pytest.Mon
 
 
 PROGRAM = """
+import signal
 import pandas as pd
 from daskbatch import *
+
+# As in a terminal: what a shell starts by & ignores Ctrl-C, and so would all that this test starts from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ws = Workspace.from_config({ws!r})
 config = ParallelRunConfig(

@@ -59,8 +59,9 @@ def test_arguments_are_there_while_the_script_is_imported(
 
 
 def test_siblings_can_be_imported_and_files_beside_the_script_be_found(
-    run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str], tmp_path: Path
-) -> None:
+    run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     # Given a script with a module, a package and a data file beside it
     script("VALUE = 1\n", "code/sibling.py")
     script("from package.inner import VALUE\n", "code/package/__init__.py")
@@ -80,6 +81,7 @@ def test_siblings_can_be_imported_and_files_beside_the_script_be_found(
         """,
         "code/score.py",
     )
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     done = run(entry, files(1))
     # Then it finds them; and it knows its own name
     assert results(done) == [[1, 2, ["cat", "dog"], entry, "score"]]
