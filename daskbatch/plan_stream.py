@@ -27,6 +27,13 @@ __all__ = ["PlanStream", "is_streamed"]
 _CUT_AT_ONCE = 4096
 """Files between two looks at how far the listing is."""
 
+_STAND_STILL = 5.0
+"""Seconds that the listing waits, at most, for those who do the work.
+
+Python runs one thread at a time: beside a listing at full speed, what starts the cluster took five seconds instead of
+one. Where workers come late, as from a queue, the listing goes on before them.
+"""
+
 _END_PATIENCE = 10.0
 """Seconds that the thread gets to end: one that lists by a client whose requests cannot be cancelled is left alone."""
 
@@ -82,7 +89,8 @@ class PlanStream:
         self._calls = Calls()
         self._lock = threading.Condition()
         self._tell: Callable[[], None] = lambda: None
-        self._closed = self._hungry = False
+        self._closed = self._hungry = self._ahead = False
+        self._watched = threading.Event()
         self._thread = threading.Thread(target=self._list, name="daskbatch-listing", daemon=True)
 
     @property
@@ -125,6 +133,7 @@ class PlanStream:
                 return self.plan
             plan = self._so_far()
             first(plan)
+            self._ahead = True
             return dataclasses.replace(plan, path=self.path)
 
     def _so_far(self) -> Plan:
@@ -147,6 +156,7 @@ class PlanStream:
     def watch(self, tell: Callable[[], None]) -> None:
         """Have `tell` called, from the thread, when there is something new that was waited for; and once now."""
         self._tell = tell
+        self._watched.set()
         tell()
 
     def batches(self, note: Callable[[InputState], None]) -> Iterator[MiniBatch | None]:
@@ -181,6 +191,7 @@ class PlanStream:
         """End the listing, if it is not over. Nothing is written after that."""
         with self._lock:
             self._closed = True
+        self._watched.set()
         self._calls.end()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_END_PATIENCE)
@@ -203,6 +214,9 @@ class PlanStream:
         if self._hungry:
             self._hungry = False
             self._wake()
+        elif self._ahead:
+            self._watched.wait(_STAND_STILL)
+            self._ahead = False
 
     def _refuse_closed(self) -> None:
         if self._closed:

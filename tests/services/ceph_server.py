@@ -46,7 +46,7 @@ osd crush chooseleaf type = 0
 osd crush update on start = false
 osd class update on start = false
 osd objectstore = memstore
-memstore device bytes = 8589934592
+memstore device bytes = {bytes}
 mon data = {folder}/mon
 osd data = {folder}/osd
 log file = {folder}/$name.log
@@ -64,13 +64,15 @@ rgw gc processor max time = 2
 
 
 @contextlib.contextmanager
-def ceph_server(timeout: float = 120.0) -> Iterator[S3Server]:
+def ceph_server(timeout: float = 120.0, gib: int = 8) -> Iterator[S3Server]:
     """Run Ceph while the context lasts, then stop it and remove its folder.
 
     Parameters
     ----------
     timeout
         Seconds that the start may take.
+    gib
+        What it can hold; a full one does not answer.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def ceph_server(timeout: float = 120.0) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="ceph-"))
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        yield _start(folder, processes, time.monotonic() + timeout)
+        yield _start(folder, processes, time.monotonic() + timeout, gib)
     finally:
         for process in reversed(processes):
             process.kill()  # its data is in memory: there is nothing to save
@@ -90,12 +92,12 @@ def ceph_server(timeout: float = 120.0) -> Iterator[S3Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, processes: list[subprocess.Popen[bytes]], end: float) -> S3Server:
+def _start(folder: Path, processes: list[subprocess.Popen[bytes]], end: float, gib: int) -> S3Server:
     fsid, osd_id, mon_port, port = str(uuid.uuid4()), str(uuid.uuid4()), free_port(), free_port()
     for name in ("mon", "osd", "rgw", "crash"):
         (folder / name).mkdir()
     conf = folder / "ceph.conf"
-    conf.write_text(CONFIGURATION.format(fsid=fsid, folder=folder, mon_port=mon_port, port=port))
+    conf.write_text(CONFIGURATION.format(fsid=fsid, folder=folder, mon_port=mon_port, port=port, bytes=gib * 2**30))
 
     def done(*command: str) -> None:
         try:

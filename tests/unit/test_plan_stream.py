@@ -144,6 +144,40 @@ def test_mini_batches_are_those_of_a_plan_that_is_whole(
     assert noted[-1] == stream.plan.inputs
 
 
+class Waits(threading.Event):
+    """Tells that it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.begun.set()
+        return super().wait(3 * PATIENCE if timeout else timeout)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_listing_stands_still_until_there_is_who_does_the_work(
+    store: Store, begin: Callable[..., PlanStream], ended: bool
+) -> None:
+    # Given a listing of which the first files are known, and no cluster yet
+    gate, whole = store.hold(704), threading.Event()
+    stream = begin()
+    stream._watched = waits = Waits()
+    stream.begin(lambda _: None)
+    # When it finds more
+    gate.set()
+    # Then it waits
+    assert waits.begun.wait(PATIENCE)
+    assert stream.known.files < store.count
+    if ended:
+        stream.close()
+        assert not stream._thread.is_alive()
+        return
+    stream.watch(lambda: whole.set() if stream.whole else None)
+    assert whole.wait(PATIENCE)
+
+
 def test_a_mini_batch_is_cut_when_it_is_full(store: Store, begin: Callable[..., PlanStream]) -> None:
     store.count = 105
     gate, whole = store.hold(104), threading.Event()
