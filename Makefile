@@ -85,6 +85,7 @@ bench: $(BENCH)/.stamp
 # Each starts Ceph; some ten minutes, and 12 GB of memory for the last.
 bench-stores: $(VENV)/.test-stamp
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/objects.py --latency 5 --run 50
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/combine_objects.py --rounds 1
 

@@ -1,18 +1,21 @@
 """10,000 objects of 4 KiB on an S3 server, one slot: daskbatch beside a hand-written loop of 16 gets at a time.
 
 The server is Ceph, started as the tests do it; see ``tests/services/ceph_server.py``. With ``--latency`` each request
-waits so many milliseconds on its way, and each ``run()`` takes ``--run`` milliseconds: then the figure is which share
-of the time is ``run()``'s.
+waits so many milliseconds on its way, in a proxy that is a process of its own, and each ``run()`` takes ``--run``
+milliseconds: then the figure is which share of the time is ``run()``'s.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,23 +85,46 @@ def by_daskbatch(endpoint: str, seconds: float, size: int) -> tuple[float, float
     return whole, float(summary["run_seconds"]) / since
 
 
+@contextlib.contextmanager
+def delayed(endpoint: str, milliseconds: float) -> Iterator[str]:
+    """A way to the server on which each request waits, in a process of its own: else it would wait for our threads."""
+    command = [sys.executable, __file__, "--proxy-of", endpoint, "--latency", str(milliseconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def be_proxy(endpoint: str, milliseconds: float) -> None:
+    """Tell where it is; end with the process that asked for it."""
+    from fault_proxy import fault_proxy  # type: ignore[import-not-found]
+
+    with fault_proxy(endpoint) as proxy:
+        proxy.latency = milliseconds / 1000
+        print(proxy.endpoint, flush=True)
+        sys.stdin.read()
+
+
 def main() -> None:
     """Measure and print."""
     from ceph_server import ceph_server  # type: ignore[import-not-found]
-    from fault_proxy import fault_proxy  # type: ignore[import-not-found]
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=10_000)
     parser.add_argument("--mini-batch-size", type=int, default=10)
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds of each request")
     parser.add_argument("--run", type=float, default=0.0, help="milliseconds of each run()")
+    parser.add_argument("--proxy-of", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.proxy_of:
+        be_proxy(given.proxy_of, given.latency)
+        return
     with ceph_server() as server:
         os.environ.update(server.environment)
         put(server, given.objects)
-        with fault_proxy(server.endpoint) as proxy:
-            proxy.latency = given.latency / 1000
-            endpoint = proxy.endpoint if given.latency else server.endpoint
+        way = delayed(server.endpoint, given.latency) if given.latency else contextlib.nullcontext(server.endpoint)
+        with way as endpoint:
             whole, share = by_daskbatch(endpoint, given.run / 1000, given.mini_batch_size)
             told = f"{whole / given.objects * 1000:.2f} ms an object, run() {share:.0%} of the time"
             print(f"daskbatch: {told}", flush=True)
