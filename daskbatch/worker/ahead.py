@@ -74,7 +74,7 @@ class Ahead:
                     lot, future = row.asked.popleft()
                 before, present = present, self._made(future)
                 if before is not None:
-                    self._copies.drop(before)
+                    self._drop(before)
                 if present is None:
                     return
                 self._ask()  # so that it comes while these run
@@ -84,6 +84,13 @@ class Ahead:
             if present is not None:
                 self._copies.drop(present)
             self._upcoming.drop(row)
+
+    def _drop(self, copy: Copy) -> None:
+        """Remove copies in another thread: after each file a thread waits for its turn, beside those that fetch."""
+        try:
+            self._pool.submit(self._copies.drop, copy)
+        except RuntimeError:  # the pool is closed
+            self._copies.drop(copy)
 
     def _lots(self, batches: Iterator[MiniBatch]) -> Iterator[list[MiniBatch]]:
         """Mini-batches that are asked for together."""
