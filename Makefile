@@ -82,7 +82,7 @@ bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python benchmarks/simulation.py --json build/bench
 	$(BENCH)/bin/python benchmarks/report.py build/bench
 
-# Each starts Ceph; some ten minutes, and 12 GB of memory for the last.
+# Each starts Ceph; some ten minutes, and 20 GB of memory for the last.
 bench-stores: $(VENV)/.test-stamp
 	$(BIN)/python benchmarks/objects.py
 	$(BIN)/python benchmarks/objects.py --latency 5 --run 50
