@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv
 
 from daskbatch.errors import ResultError
 from daskbatch.store import formats
@@ -135,6 +136,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 def _separated(columns: Sequence[Any], separator: str) -> bytes:
     """Return lines with as few quotes as possible: what `formats.join_rows` does, by Arrow."""
+    if len(columns) > 1 and (numbers := _numbers(columns)) is not None:
+        return _written(numbers, separator)
     try:
         arrays = [_text_array(column, separator) for column in columns]
     except UnicodeEncodeError:  # file names that are not UTF-8
@@ -148,12 +151,39 @@ def _separated(columns: Sequence[Any], separator: str) -> bytes:
     return bytes(lines.buffers()[2].to_pybytes())  # strings lie back to back: this is the text
 
 
+def _numbers(columns: Sequence[Any]) -> list[Any] | None:
+    """Return columns as Arrow's, if all are plain numbers."""
+    if not all(getattr(column.dtype, "kind", "O") in "iuf" for column in columns):
+        return None
+    try:
+        arrays = [_array(column) for column in columns]
+    except _REFUSED:
+        return None
+    plain = all(pa.types.is_integer(one.type) or one.type in (pa.float32(), pa.float64()) for one in arrays)
+    return arrays if plain else None
+
+
+def _written(numbers: list[Any], separator: str) -> bytes:
+    """Return lines of numbers, none of which needs quotes. The digits are those of a cast; it takes half the time."""
+    table = pa.table(numbers, names=list(map(str, range(len(numbers)))))
+    sink = pa.BufferOutputStream()
+    options = csv.WriteOptions(
+        include_header=False, delimiter=separator, quoting_style="none", batch_size=max(1, len(table))
+    )
+    csv.write_csv(table, sink, options)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _array(column: Any) -> Any:
+    """Return a column as one of Arrow's, in one piece."""
+    array = pa.array(column, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
 def _text_array(column: Any, separator: str) -> Any:
     """Return a column as strings, quoted where needed, null where blank."""
     try:
-        array = pa.array(column, from_pandas=True)
-        if isinstance(array, pa.ChunkedArray):
-            array = array.combine_chunks()
+        array = _array(column)
         if pa.types.is_dictionary(array.type):
             array = array.cast(array.type.value_type)
         kind = array.type

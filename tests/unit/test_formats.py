@@ -137,6 +137,24 @@ def test_txt_frame_is_space_separated_without_header_as_pandas_writes_it() -> No
     assert text(frame, ".txt") == expected == '1 "x y" 0.5 True\n2 "q"""  False\n'
 
 
+floats, whole = st.floats(), st.integers(-(2**63), 2**63 - 1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+@given(st.lists(st.tuples(floats, st.floats(width=32), whole, st.none() | whole), min_size=1, max_size=8))
+def test_numbers_by_themselves_are_written_as_beside_text(suffix: str, rows: list[tuple[Any, ...]]) -> None:
+    # Given columns of numbers alone, which Arrow writes as they are, and the same with one of text at the end
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    kinds = ("float64", "float32", "int64", "Int64")
+    frame = pd.DataFrame({kind: pd.Series(column, dtype=kind) for kind, column in zip(kinds, columns, strict=True)})
+    frame["arrow"] = pd.Series(columns[0], dtype="float64").convert_dtypes(dtype_backend="pyarrow")
+    beside = frame.assign(text="x")
+    # Then the digits are the same
+    lines = text(frame, suffix).splitlines()
+    assert [f"{line}{',' if suffix == '.csv' else ' '}x" for line in lines] == text(beside, suffix).splitlines()
+    assert len(lines) == len(rows)
+
+
 def test_txt_times_are_quoted_because_they_hold_a_space() -> None:
     frame = pd.DataFrame({"t": pd.to_datetime(["2020-01-02 03:04:05", None]), "n": [1, 2]})
     rows = list(csv.reader(io.StringIO(text(frame, ".txt")), delimiter=" "))
