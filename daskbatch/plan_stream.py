@@ -89,7 +89,7 @@ class PlanStream:
         self._calls = Calls()
         self._lock = threading.Condition()
         self._tell: Callable[[], None] = lambda: None
-        self._closed = self._hungry = self._ahead = False
+        self._closed = self._hungry = self._given_early = False
         self._watched = threading.Event()
         self._thread = threading.Thread(target=self._list, name="daskbatch-listing", daemon=True)
 
@@ -133,7 +133,7 @@ class PlanStream:
                 return self.plan
             plan = self._so_far()
             first(plan)
-            self._ahead = True
+            self._given_early = True
             return dataclasses.replace(plan, path=self.path)
 
     def _so_far(self) -> Plan:
@@ -214,9 +214,9 @@ class PlanStream:
         if self._hungry:
             self._hungry = False
             self._wake()
-        elif self._ahead:
+        elif self._given_early:
             self._watched.wait(_STAND_STILL)
-            self._ahead = False
+            self._given_early = False
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -164,7 +164,7 @@ def _numbers(columns: Sequence[Any]) -> list[Any] | None:
 
 
 def _written(numbers: list[Any], separator: str) -> bytes:
-    """Return lines of numbers, none of which needs quotes. The digits are those of a cast; it takes half the time."""
+    """Return lines of numbers, none of which needs quotes. The digits are those of a cast, in 60 % of the time."""
     table = pa.table(numbers, names=list(map(str, range(len(numbers)))))
     sink = pa.BufferOutputStream()
     options = csv.WriteOptions(
