@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from daskbatch.errors import RunFailed
@@ -25,22 +27,50 @@ _UNITS = ("s", "ms", "us", "ns")
 def write(payloads: Payloads, sink: Any) -> None:
     """Write all payloads as one Parquet file."""
     schema = _union(payloads)
-    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema) as writer:
-        groups = _RowGroups(writer, schema)
-        for block, numbers in payloads.pieces():
-            done = 0
-            for length in payloads.records["length"][numbers.start : numbers.stop].tolist():
-                if length:
-                    groups.add(_read(block[done : done + length]))
-                done += length
-        groups.finish()
+    groups = _row_groups(payloads, schema)
+    first = next(groups, schema.empty_table())
+    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(first)) as writer:
+        for table in chain([first] if len(first) else [], groups):
+            writer.write_table(table, row_group_size=len(table))
+
+
+def _row_groups(payloads: Payloads, schema: pa.Schema) -> Iterator[pa.Table]:
+    groups = _RowGroups(schema)
+    for block, numbers in payloads.pieces():
+        done = 0
+        for length in payloads.records["length"][numbers.start : numbers.stop].tolist():
+            if length:
+                groups.add(_read(block[done : done + length]))
+                yield from groups.full()
+            done += length
+    yield from groups.rest()
+
+
+def _worth_a_dictionary(rows: pa.Table) -> list[str]:
+    """Return the paths of the columns whose values repeat in the first row group.
+
+    By itself the writer makes a dictionary of every column. Of values that are all different, such as ids and scores,
+    it is a copy with as many numbers beside it: a larger file, and eight times the work.
+    """
+    unlike = {name for name in rows.column_names if not _repeats(rows[name])}
+    empty = pa.BufferOutputStream()
+    pq.write_table(rows.schema.empty_table(), empty)
+    columns = pq.read_metadata(pa.BufferReader(empty.getvalue())).schema
+    paths = [columns.column(number).path for number in range(len(columns))]
+    return [path for path in paths if path not in unlike]
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    try:
+        return bool(pc.count_distinct(column, mode="all").as_py() * 2 <= len(column))
+    except pa.ArrowNotImplementedError:
+        return True  # a list, for one
 
 
 class _RowGroups:
     """Collects rows until they fill a row group."""
 
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer = writer
+    def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._tables: list[pa.Table] = []
@@ -56,14 +86,18 @@ class _RowGroups:
             self._bytes += batch.nbytes
         if len(self._waiting) >= _JOIN_ROWS:
             self._convert()
-        while self._rows >= ROW_GROUP_ROWS:
-            self._emit(ROW_GROUP_ROWS)
-        if self._bytes >= ROW_GROUP_BYTES:
-            self._emit(self._rows)
 
-    def finish(self) -> None:
+    def full(self) -> Iterator[pa.Table]:
+        """Take the row groups that are full."""
+        while self._rows >= ROW_GROUP_ROWS:
+            yield self._take(ROW_GROUP_ROWS)
+        if self._bytes >= ROW_GROUP_BYTES:
+            yield self._take(self._rows)
+
+    def rest(self) -> Iterator[pa.Table]:
+        """Take what is left."""
         if self._rows:
-            self._emit(self._rows)
+            yield self._take(self._rows)
 
     def _convert(self) -> None:
         """Bring the waiting batches, of one schema, into the common one; together, as each call costs."""
@@ -83,15 +117,15 @@ class _RowGroups:
             )
         self._tables.append(table)
 
-    def _emit(self, rows: int) -> None:
+    def _take(self, rows: int) -> pa.Table:
         self._convert()
         table = pa.concat_tables(self._tables)
-        # One chunk: the writer cuts its pages at chunks, and those are not to be seen in the file.
-        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows)
         rest = table.slice(rows)
         self._rows = rest.num_rows
         self._bytes = rest.nbytes
         self._tables = [rest] if self._rows else []
+        # One chunk: the writer cuts its pages at chunks, and those are not to be seen in the file.
+        return table.slice(0, rows).combine_chunks()
 
 
 def _read(data: memoryview) -> list[pa.RecordBatch]:

@@ -168,6 +168,25 @@ def test_parquet_bytes_do_not_depend_on_tasks(
     pd.testing.assert_frame_equal(file.read().to_pandas(), pd.concat(results, ignore_index=True), check_dtype=False)
 
 
+def test_parquet_has_dictionaries_where_values_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combine_parquet, "ROW_GROUP_ROWS", 40)
+    results = [
+        [
+            {"id": 10 * i + j, "label": "cat" if j % 2 else "dog", "path": f"{i}/{j}", "top": [j % 2], "gone": None}
+            for j in range(10)
+        ]
+        for i in range(10)
+    ]
+    combined(tmp_path, results, "out.parquet")
+    file = pq.ParquetFile(tmp_path / "out.parquet")
+    group = file.metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    has = {column.path_in_schema.split(".")[0]: column.has_dictionary_page for column in columns}
+    assert has == {"id": False, "label": True, "path": False, "top": True, "gone": True}
+    assert file.metadata.num_row_groups == 3
+    assert file.read().to_pylist() == [row for result in results for row in result]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
