@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from daskbatch.errors import MultiLineText, SchemaError
@@ -98,10 +99,13 @@ class CsvParser:
         self._parse = arrow_csv.ParseOptions(
             delimiter=table.separator, newlines_in_values=table.multi_line, double_quote=True
         )
-        self._convert = arrow_csv.ConvertOptions(
+        self._words, self._blank = self._conversion(MISSING), self._conversion([""])
+
+    def _conversion(self, missing: Sequence[str]) -> Any:
+        return self._csv.ConvertOptions(
             column_types=self._types,
             include_columns=list(self._names),
-            null_values=list(MISSING),
+            null_values=list(missing),
             strings_can_be_null=False,
         )
 
@@ -127,7 +131,10 @@ class CsvParser:
         table = self._table
         end = begin + len(data)
         data = decoded(data, table, path, stream_is_utf8)
-        quotes = 0 if table.multi_line else data.count(b'"')
+        # To find is thirty times as fast as to count; and of no record's values anything but a blank can be missing
+        # where there is no n, as most often among numbers.
+        quotes = 0 if table.multi_line or b'"' not in data else data.count(b'"')
+        convert = self._words if b"n" in data or b"N" in data else self._blank
         if quotes & 1:
             raise MultiLineText(multi_line_message(path, begin, end))
         read = self._csv.ReadOptions(
@@ -135,7 +142,7 @@ class CsvParser:
         )
         try:
             rows = self._csv.read_csv(
-                pa.BufferReader(data), read_options=read, parse_options=self._parse, convert_options=self._convert
+                pa.BufferReader(data), read_options=read, parse_options=self._parse, convert_options=convert
             )
         except pa.ArrowInvalid as error:
             if not data.strip(b"\r\n"):

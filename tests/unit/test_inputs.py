@@ -23,6 +23,7 @@ from daskbatch.errors import MiniBatchError, MultiLineText, SchemaError
 from daskbatch.plan import Plan, make_plan, read_plan
 from daskbatch.spec import InputSpec
 from daskbatch.store.inputs import TableReader, to_frame
+from daskbatch.store.inputs_csv import MISSING
 from daskbatch.types import OPEN_END, MiniBatch, MiniBatchSize, TableFormat
 
 BYTES = st.builds(MiniBatchSize, st.just("bytes"), st.integers(1, 80))
@@ -271,6 +272,13 @@ def test_numbers_stay_strings_where_the_column_is_one(table_of: Any) -> None:
 def test_missing_values_of_csv(table_of: Any) -> None:
     reader, (mini_batch,) = table_of("a.csv", b'f,s\nNA,NA\n,\nnull,""\n1,x\n', {"f": "float64", "s": "string"})
     assert reader.read(mini_batch).to_pydict() == {"f": [None, None, None, 1.0], "s": ["NA", None, None, "x"]}
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_each_word_for_missing_is_one_among_numbers(table_of: Any, word: str) -> None:
+    """Alone of its kind in the text, too: the parser looks at which letters there are at all."""
+    reader, (mini_batch,) = table_of("a.csv", f"1,2\n1,{word}\n".encode(), {"1": "int64", "2": "float64"})
+    assert reader.read(mini_batch).to_pydict() == {"1": [1], "2": [None]}
 
 
 @pytest.mark.parametrize(
