@@ -21,7 +21,7 @@ ROW_GROUP_BYTES = 256 * 2**20
 for 131,071 others. Counted mini-batch by mini-batch, and so the same in every run."""
 
 _JOIN_ROWS = 16_384
-_LOOKED_AT = 32_768  # rows
+_LOOKED_AT = 16_384  # rows
 _UNITS = ("s", "ms", "us", "ns")
 
 
