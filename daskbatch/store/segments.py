@@ -61,9 +61,13 @@ class Index:
         return len(self._records)
 
     def add(self, record: Record, payload: bytes | memoryview, columns: str) -> None:
-        """Note a mini-batch. Its columns, length and checksum are filled in here."""
+        """Note a mini-batch. Its columns and length are filled in here, and its checksum where that is 0.
+
+        Else the checksum is the one by which the payload was checked when it came.
+        """
         number = self._signatures.setdefault(columns, len(self._signatures))
-        self._records.append(_RECORD.pack(*record[:5], number, len(payload), zlib.crc32(payload), record[8]))
+        checksum = record.checksum or zlib.crc32(payload)
+        self._records.append(_RECORD.pack(*record[:5], number, len(payload), checksum, record[8]))
 
     def encoded(self) -> bytes:
         """The bytes that come behind the payloads."""
@@ -97,7 +101,7 @@ class SegmentWriter:
         self._forget()
 
     def append(self, record: Record, payload: bytes, columns: str) -> None:
-        """Add a mini-batch to the chunk. Its columns, length and checksum are filled in here.
+        """Add a mini-batch to the chunk; see `Index.add`.
 
         Raises
         ------

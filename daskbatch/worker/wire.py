@@ -17,6 +17,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -132,6 +133,11 @@ class Frame(NamedTuple):
         return json.loads(self.payload)
 
 
+# What ``_make`` does, without a Python function's call for each of a million.
+_FRAME = partial(tuple.__new__, Frame)
+_MINI_BATCH = partial(tuple.__new__, MiniBatch)
+
+
 def pack_frame(
     kind: bytes,
     payload: bytes = b"",
@@ -160,7 +166,13 @@ class FrameReader:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterable[Frame]:
-        """Add `data`; yield the frames that are whole now."""
+        """Add `data`; yield the frames that are whole now.
+
+        Raises
+        ------
+        NotAFrame
+            After all frames before it.
+        """
         held = self._held
         held += data
         at, end, head = 0, len(held), _HEADER.size
@@ -174,8 +186,10 @@ class FrameReader:
                 if stop > end:
                     break
                 payload = bytes(held[at + head : stop])
+                if zlib.crc32(payload) != crc:
+                    raise NotAFrame
                 at = stop
-                yield Frame._make((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
+                yield _FRAME((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
         finally:
             del held[:at]
 
@@ -199,7 +213,7 @@ def decode_row(data: bytes) -> tuple[Iterator[MiniBatch], float, dict[tuple[int,
     """The inverse of `encode_row`. The mini-batches are made one by one: some ten thousand at once would cost more."""
     row = json.loads(zlib.decompress(data))
     columns = [_unpacked(packed, row["count"]) for packed in row["work"]]
-    work = map(MiniBatch._make, zip(*columns))
+    work = map(_MINI_BATCH, zip(*columns))
     return work, row["budget"], {(file, index): count for file, index, count in row["retries"]}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from daskbatch.types import UNKNOWN_ITEMS, Chunk, Record
 
 
 def record(index: int, items: int = 1) -> Record:
-    return Record(3, index, items, 1, 1, 99, 99, 99, 0.25)
+    return Record(3, index, items, 1, 1, 99, 99, 0, 0.25)
 
 
 @pytest.fixture
@@ -50,7 +51,15 @@ def test_a_chunk_is_payloads_then_their_index(writer: SegmentWriter, tmp_path: P
     assert [(r.file, r.index, r.items, r.columns, r.length, r.seconds) for r in found] == [
         (3, 0, 1, 0, 4, 0.25), (3, 1, UNKNOWN_ITEMS, 1, 0, 0.25), (3, 2, 1, 0, 6, 0.25),
     ]  # fmt: skip
+    assert [r.checksum for r in found] == [zlib.crc32(b"one\n"), 0, zlib.crc32(b"three\n")]
     assert record_dtype().itemsize == RECORD_BYTES
+
+
+def test_the_checksum_of_who_made_the_payload_is_kept(writer: SegmentWriter, tmp_path: Path) -> None:
+    writer.append(record(0)._replace(checksum=7), b"one\n", "[]")
+    chunk = writer.commit()
+    assert chunk is not None
+    assert read_index(SegmentFolder(tmp_path), chunk)[0]["checksum"].tolist() == [7]
 
 
 def test_chunks_follow_each_other_and_number_their_own_signatures(tmp_path: Path) -> None:

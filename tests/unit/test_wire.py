@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,16 @@ def test_frames_in_pieces_of_any_size(payloads: list[bytes], cut: int) -> None:
     assert [frame.payload for frame in frames] == payloads
     assert [frame.index for frame in frames] == list(range(len(payloads)))
     assert all(frame[2:8] == (n, 2, 3, 4, 5, frame.checksum) for n, frame in enumerate(frames))
+
+
+@given(place=st.integers(0, 99), bit=st.integers(0, 7))
+def test_a_frame_with_a_bit_that_is_not_its_own_is_none(place: int, bit: int) -> None:
+    good, bad = wire.pack_frame(wire.RESULT, b"good"), bytearray(wire.pack_frame(wire.RESULT, bytes(100)))
+    bad[len(bad) - 100 + place] ^= 1 << bit
+    frames = iter(wire.FrameReader().feed(good + bad))
+    assert next(frames).payload == b"good"
+    with pytest.raises(wire.NotAFrame):
+        next(frames)
 
 
 def test_work_larger_than_a_pipe() -> None:
