@@ -99,8 +99,9 @@ def _rows_sent(scratch: Path, batches: list[Any], places: int, length: int) -> f
 
         def step() -> None:
             endless = chain.from_iterable(repeat(batches))
-            backlog = Backlog(endless, 10**9, True, float(length), books)
-            backlog.learn(batches[:1], 1, 1.0)
+            # Long ones, as for many slots tasks of a second would be made longer.
+            backlog = Backlog(endless, 10**9, True, 100.0 * length, books)
+            backlog.learn(batches[:1], 1, 100.0)
             there: Any = Places.__new__(Places)
             there.all = [Place(f"tcp://10.0.{n >> 8}.{n & 255}:1", str(n), 1, (0,), str(n)) for n in range(places)]
             allotment = Allotment(there, backlog)

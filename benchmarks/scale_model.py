@@ -55,6 +55,11 @@ class Scenario:
         c = self.costs
         return c.client + c.book + c.sync + c.row + c.mini_batch + c.place * self.nodes
 
+    @property
+    def crowd_tasks(self) -> float:
+        """Tasks a second, where all slots are busy."""
+        return self.all_slots / max(self.task_seconds, self.seconds)
+
     def words(self, seconds: float) -> int:
         """Return how many words of progress a task of so many seconds sends."""
         return math.floor(seconds / self.progress_every)
@@ -111,8 +116,8 @@ class Outcome:
         seconds, size = self.combining
         return {
             "": self.scenario.name,
-            "task_seconds": f"{self.scenario.task_seconds:g}",
-            "progress every s": f"{self.scenario.progress_every:g}",
+            "task_seconds": f"{self.scenario.task_seconds:.3g}",
+            "progress every s": f"{self.scenario.progress_every:.3g}",
             "plan h": f"{self.planning / 3600:.2f}",
             "run h": f"{self.run / 3600:.2f}",
             "ideal h": f"{self.scenario.seconds * self.scenario.mini_batches / self.scenario.all_slots / 3600:.2f}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -21,29 +20,23 @@ from scale_constants import Constants, measured
 from scale_model import GB, Outcome, Scenario, Simulation
 
 from daskbatch.options import DEFAULTS
-
-COMFORT = 0.7
-"""Share of its time that a server may be busy before it makes others wait."""
+from daskbatch.policy import crowd_seconds
 
 
 def scenarios(base: Scenario) -> Iterator[Scenario]:
-    """Yield the run as it is, and with what would lift its first limit, one thing after the other."""
-    yield base
-    longer = enough("longer tasks", base)
-    yield longer
-    seconds = math.ceil(base.all_slots * base.costs.scheduler_event / (1 - COMFORT))
-    rarely = max(base.progress_every, float(seconds))
-    yield enough("longer tasks, progress told less often", dataclasses.replace(base, progress_every=rarely))
+    """Yield the run as it is; as if its slots told as often as a few do; and with its next limits lifted."""
+    crowd = crowd_seconds(base.all_slots)
+    seconds, every = max(base.task_seconds, crowd), max(base.progress_every, crowd)
+    yield dataclasses.replace(base, task_seconds=seconds, progress_every=every)
+    yield dataclasses.replace(base, name="tasks and words of progress as on a few nodes")
     quick = dataclasses.replace(base.costs, sync=0.0, place=0.0)
-    more = dataclasses.replace(base, progress_every=rarely, costs=quick)
-    yield enough("the same, one fsync for many reports, a place found at once", more)
-
-
-def enough(name: str, scenario: Scenario) -> Scenario:
-    """Return a scenario whose tasks are so long that engine and scheduler come along, but for words of progress."""
-    slowest = max(scenario.engine_each, scenario.costs.scheduler)
-    seconds = max(scenario.task_seconds, math.ceil(scenario.all_slots * slowest / COMFORT))
-    return dataclasses.replace(scenario, name=name, task_seconds=seconds)
+    yield dataclasses.replace(
+        base,
+        name="as it is, one fsync for many reports, a place found at once",
+        task_seconds=seconds,
+        progress_every=every,
+        costs=quick,
+    )
 
 
 def conclusions(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -67,17 +60,23 @@ def conclusions(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield (
         f"A task costs the engine {s.engine_each * 1e3:.2f} ms ({told}) and the scheduler {c.scheduler * 1e3:.2f} ms:"
         f" at most {1 / s.engine_each:,.0f} and {1 / c.scheduler:,.0f} tasks a second."
-        f" With task_seconds={s.task_seconds:g} that keeps {s.task_seconds / s.engine_each:,.0f} slots at work."
-        f" Words of progress, one a slot in {s.progress_every:g} s, alone take the scheduler"
+        f" With task_seconds={s.task_seconds:.3g} that keeps {s.task_seconds / s.engine_each:,.0f} slots at work."
+        f" Words of progress, one a slot in {s.progress_every:.3g} s, alone take the scheduler"
         f" {s.all_slots / s.progress_every * c.scheduler_event:.1f} s a second."
     )
-    for lifted in outcomes[1:]:
-        shares = lifted.busy()
+    full = 1 / s.crowd_tasks - (s.engine_each - c.place * s.nodes)
+    if c.place and full > 0:
+        yield (
+            f"As many tasks end a second on any number of nodes, so that the engine is full with {full / c.place:,.0f}"
+            " nodes: when it looks through so many places for each."
+        )
+    for other in outcomes[1:]:
+        shares = other.busy()
         name = max(("engine", "scheduler"), key=shares.__getitem__)
         yield (
-            f"{lifted.scenario.name} (task_seconds={lifted.scenario.task_seconds:g}, progress every"
-            f" {lifted.scenario.progress_every:g} s): slots {shares['slots']:.0%} busy, {name} {shares[name]:.0%};"
-            f" the run phase {first.run / lifted.run:.1f} times shorter."
+            f"{other.scenario.name} (task_seconds={other.scenario.task_seconds:.3g}, progress every"
+            f" {other.scenario.progress_every:.3g} s): slots {shares['slots']:.0%} busy, {name} {shares[name]:.0%};"
+            f" the run phase takes {other.run / first.run:.3g} times as long."
         )
     seconds, size = first.combining
     yield (

@@ -243,7 +243,8 @@ OPTIONS = (
     Option(
         "task_seconds",
         "SECONDS",
-        "Work that a worker takes on at a time: the most that is done again when the whole run dies.",
+        "Work that a slot takes on at a time: the most that is done again when the whole run dies. With more than 300"
+        " slots at least a second for each 300, so that the scheduler comes along.",
         default="2; 10 with an output on a store",
         in_try=False,
     ),

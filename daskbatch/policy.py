@@ -8,7 +8,16 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-__all__ = ["FIRST_MINI_BATCHES", "FirstMiniBatches", "InitGate", "Limits", "NodeGate", "is_final", "row_length"]
+__all__ = [
+    "FIRST_MINI_BATCHES",
+    "FirstMiniBatches",
+    "InitGate",
+    "Limits",
+    "NodeGate",
+    "crowd_seconds",
+    "is_final",
+    "row_length",
+]
 
 FIRST_MINI_BATCHES = 20
 """Unless thresholds are given, a run whose first mini-batches all fail is taken to be wrong as a whole."""
@@ -19,6 +28,7 @@ _LEAST_SECONDS = 0.05  # several times the way of a row to a worker and back
 _MOST_OF_A_SHARE = 0.75
 _UNMEASURED_ROW = 32
 _LONGEST_ROW = 10_000
+_COMFORTABLE = 300  # slots that each send a task's report and a word of progress in a second: two thirds of Dask's time
 _KILLED_BY_CHANCE = 2  # times that a process may be killed while it starts: by the kernel for want of memory, say
 _LEAST_EVIDENCE = 3  # mini-batches
 _UNLIKELY = 1e-6
@@ -261,6 +271,16 @@ def row_length(budget: float, seconds_each: float | None, left: int, slots: int,
     each = max(seconds_each, 1e-7)
     worthwhile = min(int(_LEAST_SECONDS / each), int(share * _MOST_OF_A_SHARE))
     return max(1, min(max(fair, worthwhile), int(budget / each), longest))
+
+
+def crowd_seconds(slots: int) -> float:
+    """Seconds that a task should take at least, and that should pass between two messages of a slot.
+
+    A message takes the scheduler about a millisecond, however many mini-batches it is about: of a thousand slots with
+    one in a second each, most would stand idle. 0 for a cluster of usual size. See the scale on paper in
+    ``benchmarks/RESULTS.md``.
+    """
+    return slots / _COMFORTABLE if slots > _COMFORTABLE else 0.0
 
 
 def is_final(tries: int, run_max_try: int, retry: bool) -> bool:

@@ -242,7 +242,8 @@ def run(
         dashboard : bool
             Have Dask's dashboard, on loopback.
         task_seconds : float
-            Time budget of a task. Default 2, and 10 with an output on a store.
+            Time budget of a task. Default 2, and 10 with an output on a store. With more than 300 slots at
+            least a second for each 300, so that the scheduler comes along.
 
     Returns
     -------

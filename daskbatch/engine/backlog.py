@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from daskbatch.engine.books import Books
-from daskbatch.policy import row_length
+from daskbatch.policy import crowd_seconds, row_length
 from daskbatch.types import OPEN_END, MiniBatch
 
 __all__ = ["Backlog", "Growing"]
@@ -97,7 +97,7 @@ class Backlog:
         would mean reading it from the start again. Small ones share a task.
         """
         left = max(0, self.estimate - self._taken) + len(self._returned)
-        length = row_length(self._budget, self._seconds_each, left, slots)
+        length = row_length(max(self._budget, crowd_seconds(slots)), self._seconds_each, left, slots)
         row: list[MiniBatch] = []
         passed: list[MiniBatch] = []
         streamed = files = 0

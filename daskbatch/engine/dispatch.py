@@ -27,7 +27,7 @@ from daskbatch.engine.rows import rest_of
 from daskbatch.engine.stop import Stop
 from daskbatch.engine.under_way import Task, UnderWay, report_of_lost
 from daskbatch.events import Event, Notice, RunnerStarted, TaskFinished
-from daskbatch.policy import InitGate
+from daskbatch.policy import InitGate, crowd_seconds
 from daskbatch.spec import RunSpec
 from daskbatch.types import OPEN_END, MiniBatch
 from daskbatch.worker.plugin_calls import run_row
@@ -102,8 +102,7 @@ class Dispatcher:
         self._deadline = Deadline()
         self._signals = 0
         self._began = time.monotonic()
-        self._told = 0.0
-        self._looked = 0.0
+        self._told = self._looked = 0.0
         self._init = InitGate(succeeded=books.succeeded > 0)  # in an earlier life
         self.first_start: float | None = None
         """``time.monotonic()`` of the first successful ``init()``."""
@@ -142,15 +141,16 @@ class Dispatcher:
         return True
 
     def _send(self, row: list[MiniBatch], place: Place) -> None:
-        budget = _STREAM_BUDGET if row[0].stop == OPEN_END else self._spec.task_seconds
+        crowd = crowd_seconds(self._places.slots)
+        budget = _STREAM_BUDGET if row[0].stop == OPEN_END else max(self._spec.task_seconds, crowd)
         retries = self._books.retries_of(row)
-        message = encode_row(row, budget, retries)
         future = self._client.submit(
             run_row,
             self._name,
             self._sent,
-            message,
+            encode_row(row, budget, retries),
             self._partitions.get(row[0].file),
+            crowd,
             key=f"{self._name}-{self._sent}",
             workers=[place.address],
             allow_other_workers=False,

@@ -25,13 +25,19 @@ class News:
         The engine's number of the task.
     tell : callable
         Takes one message.
+    quiet : float
+        Seconds between two messages, at least: where many slots tell the same engine.
     """
 
-    def __init__(self, report: TaskReport, task: int, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, report: TaskReport, task: int, tell: Callable[[dict[str, Any]], None], quiet: float = 0.0
+    ) -> None:
         self._report = report
         self._task = task
         self._tell = tell
-        self._told_at = time.monotonic() - _FAILURES_EVERY
+        self._failures_every, self._progress_every = max(_FAILURES_EVERY, quiet), max(_PROGRESS_EVERY, quiet)
+        self._told_at = time.monotonic()  # or begun
+        self._quiet_until = self._told_at  # the first failure is told at once
         self._failures = 0
         self._short = 0
         self._done = 0
@@ -46,9 +52,9 @@ class News:
         """
         report = self._report
         if len(report.failures) > self._failures or len(report.short) > self._short:
-            left = self._told_at + _FAILURES_EVERY - time.monotonic()
+            left = self._quiet_until - time.monotonic()
         elif report.done > self._done:
-            left = self._told_at + _PROGRESS_EVERY - time.monotonic()
+            left = self._told_at + self._progress_every - time.monotonic()
         else:
             return None
         if left > 0:
@@ -71,3 +77,4 @@ class News:
         )
         self._failures, self._short, self._done = len(report.failures), len(report.short), report.done
         self._told_at = time.monotonic()
+        self._quiet_until = self._told_at + self._failures_every

@@ -208,7 +208,7 @@ class RunPlugin(WorkerPlugin):
     def _tell(self, message: dict[str, Any]) -> None:
         self._worker.log_event(self._topic, message)
 
-    def run(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+    def run(self, task: int, row: bytes, blob: bytes | memoryview = b"", quiet: float = 0.0) -> dict[str, Any]:
         """Run a row on a free slot. Called in the task's thread."""
         slot = self._free.get()
         try:
@@ -217,7 +217,7 @@ class RunPlugin(WorkerPlugin):
             self._scratch.make()
             if self._files is not None and (failed := self._fetch(self._files, self._scratch.path, slot)):
                 return failed
-            report = slot.execute(task, row, blob)
+            report = slot.execute(task, row, blob, quiet)
             report["leaving"] = self._leaving
             return report
         finally:

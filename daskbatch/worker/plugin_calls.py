@@ -20,10 +20,13 @@ def _plugin(worker: Worker, name: str) -> RunPlugin:
     return plugin
 
 
-def run_row(name: str, task: int, row: bytes, partition: Any = None) -> dict[str, Any]:
-    """The task that Dask schedules: one row of mini-batches on the worker it was sent to."""
+def run_row(name: str, task: int, row: bytes, partition: Any = None, quiet: float = 0.0) -> dict[str, Any]:
+    """The task that Dask schedules: one row of mini-batches on the worker it was sent to.
+
+    `quiet`: see `News`.
+    """
     plugin = _plugin(get_worker(), name)
-    return plugin.run(task, row, b"" if partition is None else arrow_stream(partition))
+    return plugin.run(task, row, b"" if partition is None else arrow_stream(partition), quiet)
 
 
 # For Client.run: Dask hands over the worker by the argument's name.

@@ -84,7 +84,7 @@ class Slot:
         self._terminated = 0
         self._ready_since = 0.0
 
-    def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"") -> dict[str, Any]:
+    def execute(self, task: int, row: bytes, blob: bytes | memoryview = b"", quiet: float = 0.0) -> dict[str, Any]:
         """Run a row.
 
         Parameters
@@ -95,6 +95,8 @@ class Slot:
             From `wire.encode_row`.
         blob : bytes-like
             A Dask partition as an Arrow stream.
+        quiet : float
+            Seconds; see `News`.
 
         Returns
         -------
@@ -105,7 +107,7 @@ class Slot:
             results could not be written.
         """
         try:
-            return self._execute(task, row, blob)
+            return self._execute(task, row, blob, quiet)
         except BaseException as error:
             # What was half written, or has still to come of this row, must not reach the next one.
             self._writer.abandon()
@@ -117,7 +119,7 @@ class Slot:
             report.refused = refusal(error) if isinstance(error, OSError) else str(error)
             return report.as_dict()
 
-    def _execute(self, task: int, row: bytes, blob: bytes | memoryview) -> dict[str, Any]:
+    def _execute(self, task: int, row: bytes, blob: bytes | memoryview, quiet: float) -> dict[str, Any]:
         report = TaskReport(self.node, self.process)
         if self._stopping:
             return report.as_dict(None, 0.0)
@@ -126,7 +128,7 @@ class Slot:
         try:
             runner = self._ready_runner(report)
             if runner is not None:
-                news = News(report, task, self._tell)
+                news = News(report, task, self._tell, quiet)
                 with contextlib.closing(self._rows(task, row, report)) as rows:
                     for sent in rows:
                         runner.send_row(sent, blob)

@@ -167,6 +167,14 @@ def test_a_row_has_not_many_more_files_than_fit_a_message(books: Books) -> None:
     assert [len(backlog.next_row(1)) for _ in range(4)] == [3, 3, 2, 1]
 
 
+def test_the_more_slots_the_longer_their_rows(books: Books) -> None:
+    many = [MiniBatch(number, 0, ("/in",)) for number in range(100_000)]
+    backlog = Backlog(iter(many), len(many), True, 2.0, books)
+    backlog.learn(many[:10], 10, 1.0)
+    assert [len(backlog.next_row(slots)) for slots in (2, 300, 600, 900, 3000)] == [20, 20, 20, 30, 12]
+    # The last: a hundred seconds' work would be a hundred mini-batches, but there are hardly more than ten a slot.
+
+
 def test_a_mini_batch_that_was_there_at_two_losses_runs_alone_then_spends_a_try(books: Books) -> None:
     backlog = Backlog(iter(ROW), len(ROW), True, 2.0, books)
     row = [*backlog.next_row(1), *backlog.next_row(1), *backlog.next_row(1)]

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskbatch.policy import FIRST_MINI_BATCHES, FirstMiniBatches, InitGate, Limits, NodeGate, is_final, row_length
+from daskbatch.policy import (
+    FIRST_MINI_BATCHES,
+    FirstMiniBatches,
+    InitGate,
+    Limits,
+    NodeGate,
+    crowd_seconds,
+    is_final,
+    row_length,
+)
 
 
 def first(count: int) -> FirstMiniBatches:
@@ -257,3 +267,9 @@ def test_a_node_in_doubt_waits_unless_most_are() -> None:
     # When one of them has failed on another node too, then two are too few to doubt it
     gate.failed("c", (0, 0), final=False)
     assert gate.held("abcd") == {"b"}
+
+
+@given(st.integers(1, 10**5))
+def test_however_many_slots_they_send_no_more_messages_than_dask_takes(slots: int) -> None:
+    seconds = crowd_seconds(slots)
+    assert (seconds == 0) if slots <= 300 else (slots / seconds == pytest.approx(300))
