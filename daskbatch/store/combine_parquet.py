@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -28,11 +27,13 @@ _UNITS = ("s", "ms", "us", "ns")
 def write(payloads: Payloads, sink: Any) -> None:
     """Write all payloads as one Parquet file."""
     schema = _union(payloads)
-    groups = _row_groups(payloads, schema)
-    first = next(groups, schema.empty_table())
-    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(first)) as writer:
-        for table in chain([first] if len(first) else [], groups):
-            writer.write_table(table, row_group_size=len(table))
+    groups, nothing = _row_groups(payloads, schema), schema.empty_table()
+    rows = next(groups, nothing)
+    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(rows)) as writer:
+        while len(rows):
+            writer.write_table(rows, row_group_size=len(rows))
+            rows = nothing  # what is written must not stay in memory while the next ones are read
+            rows = next(groups, nothing)
 
 
 def _row_groups(payloads: Payloads, schema: pa.Schema) -> Iterator[pa.Table]:
