@@ -92,6 +92,7 @@ def _rows_sent(scratch: Path, batches: list[Any], places: int, length: int) -> f
     from daskbatch.engine.allot import Allotment
     from daskbatch.engine.backlog import Backlog
     from daskbatch.engine.places import Place, Places
+    from daskbatch.policy import crowd_seconds
     from daskbatch.worker.wire import encode_row
 
     rows = 20
@@ -110,7 +111,7 @@ def _rows_sent(scratch: Path, batches: list[Any], places: int, length: int) -> f
                 assert found is not None
                 row, place = found
                 assert len(row) == length
-                encode_row(row, 2.0, books.retries_of(row))
+                encode_row(row, max(2.0, crowd_seconds(there.slots)), books.retries_of(row))
                 place.tasks += 1 if places > 1 else 0
 
         return best(step) / rows

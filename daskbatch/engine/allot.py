@@ -15,7 +15,6 @@ from daskbatch.types import MiniBatch
 
 __all__ = ["Allotment"]
 
-_TASKS_PER_SLOT = 2
 _MOST_OF_A_JOB = 0.9
 
 
@@ -51,14 +50,14 @@ class Allotment:
         """
         nodes = {place.node for place in self._places.all} if self._gate.wrong else set()
         besides = self._gate.held(nodes)
-        while (place := self._places.least_loaded(_TASKS_PER_SLOT, besides)) is not None:
+        while (place := self._places.least_loaded(besides)) is not None:
             row = self._backlog.next_row(self._places.slots, self._avoided(place, nodes))
             if row:
                 return row, place
             if not self._backlog.returned:
                 return None
             besides.add(place.node)
-        while idle and (place := self._places.least_loaded(_TASKS_PER_SLOT)) is not None:
+        while idle and (place := self._places.least_loaded()) is not None:
             # What nobody else can be waited for goes anywhere, but not where it would be cut again.
             row = self._backlog.next_row(self._places.slots, self._too_long(place))
             if row:

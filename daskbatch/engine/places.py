@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ SCHEDULER_GONE = (
 """For the user."""
 
 _ASSIGN_TIMEOUT = 10.0
+_TASKS_PER_SLOT = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -53,19 +54,17 @@ class Place:
     """Nothing more is for it."""
     tasks: int = 0
     """Tasks under way or waiting there."""
+    most: int = field(init=False)
+    """Tasks that it may have. One that waits for a slot would hold a thread: where a worker has more threads than
+    slots, as on a cluster that does other work too, nothing waits there."""
+
+    def __post_init__(self) -> None:
+        self.most = self.slots * (_TASKS_PER_SLOT if self.slots >= self.threads else 1)
 
     @property
     def slots(self) -> int:
         """How many it was dealt."""
         return len(self.numbers)
-
-    def room(self, tasks_per_slot: int) -> int:
-        """How many more tasks it may have.
-
-        A task that waits for a slot would hold a thread: where a worker has more threads than slots,
-        as on a cluster that does other work too, nothing waits there.
-        """
-        return self.slots * (tasks_per_slot if self.slots >= self.threads else 1) - self.tasks
 
 
 class Places:
@@ -102,12 +101,17 @@ class Places:
     @property
     def slots(self) -> int:
         """Slots at present."""
-        return sum(place.slots for place in self.usable)
+        return sum(len(place.numbers) for place in self.all if not place.leaving)
 
-    def least_loaded(self, tasks_per_slot: int, besides: Container[str] = ()) -> Place | None:
+    def least_loaded(self, besides: Container[str] = ()) -> Place | None:
         """The place with the fewest tasks for its slots, None where all are full but those on the nodes `besides`."""
-        free = [place for place in self.usable if place.room(tasks_per_slot) > 0 and place.node not in besides]
-        return min(free, key=lambda place: place.tasks / place.slots, default=None)
+        found, least = None, math.inf
+        for place in self.all:  # all of a thousand places for each task, most of them full: so that is asked first
+            if place.tasks < place.most and not place.leaving and place.node not in besides:
+                load = place.tasks / len(place.numbers)
+                if load < least:
+                    found, least = place, load
+        return found
 
     def leave_out(self, node: str) -> list[Place]:
         """Send nothing to a node any more, and end what runs there; return the places that were there."""
