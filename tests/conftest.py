@@ -27,7 +27,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 TESTS = Path(__file__).parent
-GRACE = 10.0
+GRACE = 5.0
 """Seconds that processes, sockets and threads get to go away after a test."""
 
 MARK = "DASKBATCH_TEST_MARK"

@@ -27,7 +27,7 @@ PROGRAM = "import os, socket, subprocess, threading, time\nkeep = []\n" + "".joi
 
 def test_each_kind_of_leak_is_seen(tmp_path: Path) -> None:
     (tmp_path / "runner").mkdir()
-    (tmp_path / "conftest.py").write_text(CONFTEST.read_text().replace("GRACE = 10.0", "GRACE = 0.3"))
+    (tmp_path / "conftest.py").write_text(CONFTEST.read_text().replace("GRACE = 5.0", "GRACE = 0.3"))
     (tmp_path / "runner" / "test_leak.py").write_text(PROGRAM)
     output = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "--tb=no", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
