@@ -19,6 +19,7 @@ from daskbatch.cli_options import FREE, given, given_inputs, with_inputs, with_o
 from daskbatch.cli_pipelines import runs_command
 from daskbatch.cli_submit import submit_command
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed, UsageError
+from daskbatch.leaving import leave_soon
 
 __all__ = ["cli", "main"]
 
@@ -275,4 +276,5 @@ cli.add_command(runs_command)
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the ``daskbatch`` command."""
+    leave_soon()
     cli.main(args, prog_name="daskbatch")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from daskbatch.api.coordinator_life import coordinate
 from daskbatch.api.run_folder import CANCELED, COMPLETED, PipelineFolder
+from daskbatch.leaving import leave_soon
 
 __all__ = ["main"]
 
@@ -40,4 +41,5 @@ def _end_on_signals(cancel: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
+    leave_soon()
     sys.exit(main(sys.argv[1:]))

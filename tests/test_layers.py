@@ -39,6 +39,7 @@ LAYERS = (
     "errors",
     "failpoints",
     "layout",
+    "leaving",
     "nearest",
 )
 """Top to bottom. A name stands for the module, its package, and modules called ``name_...``."""

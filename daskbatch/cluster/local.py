@@ -31,6 +31,8 @@ _IN_PROCESS = {
     "distributed.worker.profile.enabled": False,
     # Dask keeps the last messages for its own debugging: ours are long, and within a process they are all kept.
     "distributed.admin.low-level-log-length": 0,
+    # How long the loop takes for a turn is of no use to anybody, and by itself it asks fifty times a second.
+    "distributed.admin.tick.interval": "1s",
 }
 
 

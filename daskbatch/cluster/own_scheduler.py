@@ -19,6 +19,7 @@ __all__ = ["own_scheduler"]
 _CONFIG = {
     # Dask keeps the last messages for its own debugging: ours are long.
     "distributed.admin.low-level-log-length": 0,
+    "distributed.admin.tick.interval": "1s",
 }
 
 

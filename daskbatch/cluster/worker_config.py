@@ -10,6 +10,7 @@ WORKER_CONFIG: dict[str, object] = {
     "distributed.worker.profile.enabled": False,
     # Dask keeps the last messages for its own debugging: ours are long.
     "distributed.admin.low-level-log-length": 0,
+    "distributed.admin.tick.interval": "1s",
     "distributed.comm.require-encryption": True,
 }
 

@@ -9,7 +9,7 @@ from daskbatch.store.segments import write_all
 
 __all__ = ["EarlySync"]
 
-_EVERY = 64 * 2**20
+_EVERY = 16 * 2**20
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 

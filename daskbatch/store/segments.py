@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -47,6 +47,7 @@ RECORD_BYTES = _RECORD.size
 """Bytes of a packed record; its fields are those of `Record`, in that order."""
 
 _BUFFER_BYTES = 2**20
+_PIECES = 64  # more are so small that it is cheaper to put them together
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -123,6 +124,7 @@ class SegmentWriter:
         self._flush()
         start, middle = self._start, self._written
         self._pending.append(index)
+        self._pending_bytes = len(index)
         self._flush()
         with naming(self._folder / self._segment):
             failpoint("segment.sync.before")
@@ -159,13 +161,12 @@ class SegmentWriter:
     def _flush(self) -> None:
         if self._fd < 0:
             self._open()
-        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._written += len(data)  # first: a write that fails half way is cut off by abandon
+        data, size = self._pending, self._pending_bytes
+        self._pending, self._pending_bytes = [], 0
+        self._written += size  # first: a write that fails half way is cut off by abandon
         with naming(self._folder / self._segment):
             failpoint("segment.write.before")
-            write_all(self._fd, data)
+            _write_pieces(self._fd, data, size)
             failpoint("segment.write.after")
 
     def _open(self) -> None:
@@ -188,6 +189,16 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while done < len(data):
             done += os.write(fd, rest[done:])
+
+
+def _write_pieces(fd: int, pieces: Sequence[bytes], size: int) -> None:
+    """Write all of them; big ones are not put together before."""
+    if len(pieces) > _PIECES:
+        write_all(fd, b"".join(pieces))
+        return
+    done = os.writev(fd, pieces)
+    if done < size:
+        write_all(fd, memoryview(b"".join(pieces))[done:])
 
 
 def sync_folder(folder: Path) -> None:

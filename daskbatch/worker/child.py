@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.failpoints import failpoint
+from daskbatch.leaving import leave_soon
 from daskbatch.store.copy_names import CopyNames
 from daskbatch.types import MiniBatch
 from daskbatch.worker import entry, script, shim, wire
@@ -58,6 +59,7 @@ def main() -> None:
     faulthandler.enable(stack_fd, all_threads=True)
     faulthandler.register(signal.SIGUSR2, stack_fd, all_threads=True)
     work, result = (_raise_fd(config[name]) for name in ("work", "result"))
+    leave_soon(with_users_code=True)
     _Runner(work, result, page).live()
 
 

@@ -1,4 +1,4 @@
-"""What of its node a slot may use: threads, CPUs, a GPU."""
+"""What of its node a slot may use: threads, CPUs, a GPU; and the memory that it may keep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from daskbatch.worker import heap
 from daskbatch.worker.cores import bound_cpus, usable_cores
 from daskbatch.worker.gpus import gpu_variables
 from daskbatch.worker.threads import VARIABLES, set_by_dask, set_by_queue, thread_variables
@@ -51,15 +52,18 @@ def shares_of(
     """
     alone = len(numbers) == slots_on_node
     threads = max(1, usable_cores(environment) // max(1, slots_on_node))
-    others = (set_by_dask(environment, nanny) | set_by_queue(environment)) - set(given)
-    limits = thread_variables(threads, {**environment, **given}, others)
+    dasks = set_by_dask(environment, nanny, (*VARIABLES, *heap.VARIABLES))
+    others = (dasks | set_by_queue(environment)) - set(given)
+    whole = {**environment, **given}
+    limits = thread_variables(threads, whole, others)
+    kept = heap.heap_variables(whole, others)
     cpus = cut_cpus(bound_cpus(), len(numbers)) if alone else []
     if any(_asks_for_more(environment, given, name, threads) for name in VARIABLES if name not in limits):
         cpus = []  # of the user's threads some would wait for others
     shares = []
     for place, number in enumerate(numbers):
         gpu = gpu_variables(place if alone else number, not alone, environment)
-        variables = {**limits, **{name: value for name, value in gpu.items() if name not in given}}
+        variables = {**limits, **kept, **{name: value for name, value in gpu.items() if name not in given}}
         shares.append(NodeShare(variables, cpus[place] if cpus else ()))
     return shares
 

@@ -178,11 +178,11 @@ class Runner:
             ready = {fd for fd, _ in self._poll.poll(None if wait is None else wait * 1000)}
             if self._result in ready:
                 with contextlib.suppress(BlockingIOError):
-                    data = os.read(self._result, _READ_BYTES)
-                    if data:
-                        yield from self._frames.feed(data)
+                    got = self._frames.read(self._result)
+                    if got:
+                        yield from self._frames.frames()
                         looks += 1
-                        if looks > _LOOKS_AT_ONCE and len(data) < _FEW_BYTES:
+                        if looks > _LOOKS_AT_ONCE and got < _FEW_BYTES:
                             # A look for each quick mini-batch would cost this process more than all else about it.
                             time.sleep(_GATHER)
                         continue
@@ -197,8 +197,8 @@ class Runner:
 
     def _leftovers(self) -> Iterator[wire.Frame]:
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._result, _READ_BYTES):
-                yield from self._frames.feed(data)
+            while self._frames.read(self._result):
+                yield from self._frames.frames()
 
     def _read_verdict(self) -> dict[str, Any]:
         if self._told is None:

@@ -61,8 +61,8 @@ def set_by_queue(environment: Mapping[str, str]) -> set[str]:
     return {"OMP_NUM_THREADS"} if cores and environment.get("OMP_NUM_THREADS") == cores else set()
 
 
-def set_by_dask(environment: Mapping[str, str], nanny: bool) -> set[str]:
-    """Of `VARIABLES`, what Dask's nanny has set for its worker, and nobody before it.
+def set_by_dask(environment: Mapping[str, str], nanny: bool, names: Collection[str] = VARIABLES) -> set[str]:
+    """Of some variables, what Dask's nanny has set for its worker, and nobody before it.
 
     What a user's program sets after its start and before it makes its cluster cannot be told from Dask's own, if it is
     the same value: ``environment_variables`` can.
@@ -73,6 +73,8 @@ def set_by_dask(environment: Mapping[str, str], nanny: bool) -> set[str]:
         Of the worker.
     nanny : bool
         Whether the worker has one.
+    names : collection of str
+        The variables.
     """
     if not nanny:
         return set()
@@ -80,7 +82,7 @@ def set_by_dask(environment: Mapping[str, str], nanny: bool) -> set[str]:
     for defaults in dask.config.defaults:
         dasks |= dask.config.get(_PRE_SPAWN, {}, config=dict(defaults))
     before = _environment_of(os.getppid())
-    return {name for name in VARIABLES if name not in before and environment.get(name) == str(dasks.get(name))}
+    return {name for name in names if name not in before and environment.get(name) == str(dasks.get(name))}
 
 
 def _environment_of(process: int) -> dict[str, str]:

@@ -63,6 +63,7 @@ END = b"E"  # the row is over; payload: JSON {"whole"}: false when the time budg
 _MAGIC = b"dskb"
 _HEADER = struct.Struct("<4scIIIIIIIId")
 _LENGTHS = struct.Struct("<QQ")
+_BUFFER_BYTES = 1 << 18  # at the beginning; it grows with the frames
 
 # Phases, as the shared page tells them.
 IDLE, START, READ, RUN, SHUTDOWN = range(5)
@@ -160,38 +161,61 @@ class NotAFrame(Exception):
 
 
 class FrameReader:
-    """Cut the bytes of a result pipe into frames; a torn last frame stays unread."""
+    """Cuts what comes through a result pipe into frames, in one buffer for all; a torn last frame stays unread."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._begin = self._end = 0  # of what is not yet read
 
-    def feed(self, data: bytes) -> Iterable[Frame]:
-        """Add `data`; yield the frames that are whole now.
+    def read(self, fd: int) -> int:
+        """Take what the pipe holds, as far as there is room; `frames` makes room.
+
+        Returns
+        -------
+        int
+            Bytes; 0 at the pipe's end.
+        """
+        got = os.readv(fd, [memoryview(self._buffer)[self._end :]])
+        self._end += got
+        return got
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames that are whole now.
 
         Raises
         ------
         NotAFrame
             After all frames before it.
         """
-        held = self._held
-        held += data
-        at, end, head = 0, len(held), _HEADER.size
+        buffer, at, end, head = self._buffer, self._begin, self._end, _HEADER.size
         try:
             while end - at >= head:
-                fields = _HEADER.unpack_from(held, at)
+                fields = _HEADER.unpack_from(buffer, at)
                 magic, kind, file, index, items, returned, rows, columns, length, crc, seconds = fields
                 if magic != _MAGIC:
                     raise NotAFrame
                 stop = at + head + length
                 if stop > end:
                     break
-                payload = bytes(held[at + head : stop])
+                payload = bytes(memoryview(buffer)[at + head : stop])
                 if zlib.crc32(payload) != crc:
                     raise NotAFrame
                 at = stop
                 yield _FRAME((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
         finally:
-            del held[:at]
+            self._begin = at
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Have what is unread at the buffer's beginning, and as much room behind it at least.
+
+        However long a frame says that it is: its header may be forged.
+        """
+        rest = self._buffer[self._begin : self._end]
+        if 2 * len(rest) > len(self._buffer):
+            self._buffer = bytearray(2 * len(self._buffer))
+        self._buffer[: len(rest)] = rest
+        self._begin, self._end = 0, len(rest)
 
 
 def encode_row(mini_batches: Iterable[MiniBatch], budget: float, retries: Mapping[tuple[int, int], int]) -> bytes:

@@ -118,12 +118,12 @@ def test_a_full_disk_costs_the_chunk_alone(tmp_path: Path, monkeypatch: pytest.M
     writer.append(record(0), b"kept", "")
     writer.commit()
 
-    def full(fd: int, data: bytes) -> None:
-        os.write(fd, data[:2])
+    def full(fd: int, pieces: list[bytes], size: int) -> None:
+        os.write(fd, pieces[0][:2])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_all", full)
+        patch.setattr(segments, "_write_pieces", full)
         writer.append(record(1), b"lost", "")
         with pytest.raises(OSError, match="No space"):
             writer.commit()
@@ -150,6 +150,7 @@ def test_bytes_of_someone_else_are_noticed(tmp_path: Path) -> None:
 def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
+    monkeypatch.setattr(os, "writev", lambda fd, pieces: write(fd, b"".join(pieces)[:3]))
     writer = SegmentWriter(tmp_path, "slot")
     writer.append(record(0), b"0123456789", "")
     chunk = writer.commit()

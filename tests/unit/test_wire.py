@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -56,14 +57,40 @@ def test_names_that_are_no_utf8_survive() -> None:
     assert os.fsencode(batch.paths[0]) == b"/in/caf\xe9.png"
 
 
+def frames_of(pieces: list[bytes]) -> Iterator[wire.Frame]:
+    """The frames, read from a pipe as soon as each piece has been written."""
+    reader = wire.FrameReader()
+    down, up = os.pipe()
+    try:
+        for piece in pieces:
+            os.write(up, piece)
+            left = len(piece)
+            while left:
+                left -= reader.read(down)
+                yield from reader.frames()
+    finally:
+        os.close(up)
+        os.close(down)
+
+
+def test_frames_larger_than_the_buffer() -> None:
+    # Given frames with sizes around those of the reader's buffer as it grows
+    sizes = [0, 1, 2**18 - 49, 2**18, 2**18 + 1, 2**20, 5, 3 * 2**20]
+    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+    data = b"".join(wire.pack_frame(wire.RESULT, payload) for payload in payloads)
+    # When they come as a pipe gives them
+    frames = list(frames_of([data[at : at + 2**16] for at in range(0, len(data), 2**16)]))
+    # Then they are whole
+    assert [frame.payload for frame in frames] == payloads
+
+
 @given(payloads=st.lists(st.binary(max_size=200), max_size=6), cut=st.integers(1, 40))
 def test_frames_in_pieces_of_any_size(payloads: list[bytes], cut: int) -> None:
     # Given frames, of which the last is torn
     data = b"".join(wire.pack_frame(wire.RESULT, p, 1, n, 2, 3, 4, 5, 0.5) for n, p in enumerate(payloads))
     data += wire.pack_frame(wire.END, b"torn")[:-1]
     # When they come in pieces
-    reader = wire.FrameReader()
-    frames = [frame for at in range(0, len(data), cut) for frame in reader.feed(data[at : at + cut])]
+    frames = list(frames_of([data[at : at + cut] for at in range(0, len(data), cut)]))
     # Then all but the torn one are there
     assert [frame.payload for frame in frames] == payloads
     assert [frame.index for frame in frames] == list(range(len(payloads)))
@@ -74,7 +101,7 @@ def test_frames_in_pieces_of_any_size(payloads: list[bytes], cut: int) -> None:
 def test_a_frame_with_a_bit_that_is_not_its_own_is_none(place: int, bit: int) -> None:
     good, bad = wire.pack_frame(wire.RESULT, b"good"), bytearray(wire.pack_frame(wire.RESULT, bytes(100)))
     bad[len(bad) - 100 + place] ^= 1 << bit
-    frames = iter(wire.FrameReader().feed(good + bad))
+    frames = frames_of([good + bad])
     assert next(frames).payload == b"good"
     with pytest.raises(wire.NotAFrame):
         next(frames)
