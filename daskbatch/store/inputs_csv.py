@@ -141,9 +141,11 @@ class CsvParser:
             use_threads=False, column_names=names, block_size=min(max(len(data), 64) + 1, 1 << 30)
         )
         try:
-            rows = self._csv.read_csv(
+            # As a stream, of one block: for each call of `read_csv` Arrow starts a thread that hands on the blocks, and
+            # the two wait for each other while other processes have the cores.
+            rows = self._csv.open_csv(
                 pa.BufferReader(data), read_options=read, parse_options=self._parse, convert_options=convert
-            )
+            ).read_all()
         except pa.ArrowInvalid as error:
             if not data.strip(b"\r\n"):
                 return None
