@@ -44,17 +44,34 @@ class _There:
 def _leave(with_users_code: bool) -> None:
     if threading.active_count() > 1:
         return  # daemons, which Python halts before it takes away what they use
-    there = []
-    for name, module in list(sys.modules.items()):
-        if name != "__main__" and _is_users(getattr(module, "__file__", None)):
-            vars(module)[_MARK] = mark = _There()
-            there.append(weakref.ref(mark))
-            del sys.modules[name], module, mark
+    there = _forget_users_modules()
     if there or with_users_code:
         gc.collect()  # a module and its functions refer to each other
         if any(list(map(_clear, there))):
             gc.collect()
     gc.freeze()
+
+
+def _forget_users_modules() -> list[weakref.ref[_There]]:
+    """Hold the user's modules no longer; and tell which are still there."""
+    there = []
+    own = sys.modules.get("__main__")  # `multiprocessing` has another name for it
+    for name, module in list(sys.modules.items()):
+        names = _names(module)
+        if module is not own and _is_users(names.get("__file__")):
+            names[_MARK] = mark = _There()
+            there.append(weakref.ref(mark))
+            del sys.modules[name]
+    return there
+
+
+def _names(module: object) -> dict[str, object]:
+    """A module's names. One that is imported when it is first used must not be so now."""
+    try:
+        names = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return {}
+    return names if isinstance(names, dict) else {}
 
 
 def _clear(reference: weakref.ref[_There]) -> bool:

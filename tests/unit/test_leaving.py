@@ -73,6 +73,30 @@ def test_a_daemon_finds_what_it_uses_to_the_end(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_our_own_program_keeps_its_names(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import atexit, multiprocessing, time\n"
+        "atexit.register(lambda: print('last', time.time() > 0))\n"
+        "from daskbatch.leaving import leave_soon\n"
+        "leave_soon()\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("last True\n", "")
+
+
+def test_a_module_that_is_imported_when_it_is_used_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "lazy.py").write_text(
+        "import sys, types\n"
+        "class Lazy(types.ModuleType):\n"
+        "    def __getattr__(self, name): print('imported', name)\n"
+        "sys.modules['later'] = Lazy('later')\n"
+    )
+    program = "from daskbatch.leaving import leave_soon; leave_soon(); __import__('lazy')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_libraries_are_not_looked_through(tmp_path: Path) -> None:
     # Given a library in whose last moments it says something, in a cycle
     folder = tmp_path / "site-packages"
