@@ -64,6 +64,7 @@ _MAGIC = b"dskb"
 _HEADER = struct.Struct("<4scIIIIIIIId")
 _LENGTHS = struct.Struct("<QQ")
 _BUFFER_BYTES = 1 << 18  # at the beginning; it grows with the frames
+_KEPT_BYTES = 1 << 22  # a larger one goes with its frame
 
 # Phases, as the shared page tells them.
 IDLE, START, READ, RUN, SHUTDOWN = range(5)
@@ -188,6 +189,7 @@ class FrameReader:
             After all frames before it.
         """
         buffer, at, end, head = self._buffer, self._begin, self._end, _HEADER.size
+        view, torn = memoryview(buffer), 0
         try:
             while end - at >= head:
                 fields = _HEADER.unpack_from(buffer, at)
@@ -196,26 +198,35 @@ class FrameReader:
                     raise NotAFrame
                 stop = at + head + length
                 if stop > end:
+                    torn = head + length
                     break
-                payload = bytes(memoryview(buffer)[at + head : stop])
+                payload = bytes(view[at + head : stop])
                 if zlib.crc32(payload) != crc:
                     raise NotAFrame
                 at = stop
                 yield _FRAME((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
         finally:
             self._begin = at
-            self._make_room()
+            self._make_room(torn)
 
-    def _make_room(self) -> None:
-        """Have what is unread at the buffer's beginning, and as much room behind it at least.
+    def _make_room(self, torn: int) -> None:
+        """Have room for more of a frame of that size. Each byte is moved a few times at most, however it comes.
 
-        However long a frame says that it is: its header may be forged.
+        The buffer grows with what is there, and not with what a frame says of itself: its header may be forged.
         """
-        rest = self._buffer[self._begin : self._end]
-        if 2 * len(rest) > len(self._buffer):
-            self._buffer = bytearray(2 * len(self._buffer))
-        self._buffer[: len(rest)] = rest
-        self._begin, self._end = 0, len(rest)
+        buffer, begin, end = self._buffer, self._begin, self._end
+        rest = end - begin
+        if not rest:
+            if len(buffer) > _KEPT_BYTES:
+                self._buffer = bytearray(_BUFFER_BYTES)
+        elif rest <= begin:
+            buffer[:rest] = buffer[begin:end]
+        elif end == len(buffer):
+            self._buffer = bytearray(min(2 * end, max(torn, end + _BUFFER_BYTES)))
+            self._buffer[:rest] = buffer[begin:end]
+        else:
+            return
+        self._begin, self._end = 0, rest
 
 
 def encode_row(mini_batches: Iterable[MiniBatch], budget: float, retries: Mapping[tuple[int, int], int]) -> bytes:

@@ -75,13 +75,35 @@ def frames_of(pieces: list[bytes]) -> Iterator[wire.Frame]:
 
 def test_frames_larger_than_the_buffer() -> None:
     # Given frames with sizes around those of the reader's buffer as it grows
-    sizes = [0, 1, 2**18 - 49, 2**18, 2**18 + 1, 2**20, 5, 3 * 2**20]
+    sizes = [0, 1, 2**18 - 49, 2**18, 2**18 + 1, 2**20, 5, 3 * 2**20, 9 * 2**20, 7, 2**18 - 100, 2**17, 2**17, 9]
     payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
     data = b"".join(wire.pack_frame(wire.RESULT, payload) for payload in payloads)
     # When they come as a pipe gives them
     frames = list(frames_of([data[at : at + 2**16] for at in range(0, len(data), 2**16)]))
     # Then they are whole
     assert [frame.payload for frame in frames] == payloads
+
+
+@given(sizes=st.lists(st.integers(0, 200), max_size=30), cut=st.integers(1, 500))
+def test_frames_in_a_small_buffer(sizes: list[int], cut: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_BUFFER_BYTES", 64)
+        patch.setattr(wire, "_KEPT_BYTES", 256)
+        payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+        data = b"".join(wire.pack_frame(wire.RESULT, payload) for payload in payloads)
+        frames = list(frames_of([data[at : at + cut] for at in range(0, len(data), cut)]))
+    assert [frame.payload for frame in frames] == payloads
+
+
+def test_a_forged_length_takes_no_memory() -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    forged = wire._HEADER.pack(wire._MAGIC, wire.RESULT, *[0] * 6, 2**32 - 1, 0, 0.0)
+    list(frames_of([forged, b"x" * 10_000]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**21
 
 
 @given(payloads=st.lists(st.binary(max_size=200), max_size=6), cut=st.integers(1, 40))
