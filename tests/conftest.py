@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import threading
 import time
 import uuid
@@ -172,8 +173,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(autouse=True, scope="session")
 def arrow_is_warm() -> None:
-    """Arrow opens a pipe for signals with the first CSV that it reads, and keeps it."""
+    """Arrow opens a pipe for signals with the first CSV that it reads while somebody handles any, and keeps it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests behind a script ignores it
     pa_csv.read_csv(io.BytesIO(b"a\n1\n"))
+    signal.signal(signal.SIGINT, before)
     uuid.uuid1()  # libuuid does so with its clock's file, where the system has one; Dask uses it
 
 
