@@ -18,6 +18,7 @@ from daskbatch.cluster.credentials import write_credentials
 from daskbatch.cluster.dashboard import guard_scheduler
 from daskbatch.cluster.orphan import Nanny, nanny_options, scheduler_options
 from daskbatch.cluster.quiet import quiet
+from daskbatch.cluster.worker_config import OUR_CONFIG
 
 __all__ = ["STARTING", "in_process", "in_processes"]
 
@@ -26,13 +27,10 @@ _CONNECT_TIMEOUT = 60.0  # seconds
 # late: of several runs in one program, one starts at a time.
 STARTING = threading.Lock()
 _IN_PROCESS = {
+    **OUR_CONFIG,
     "distributed.scheduler.worker-ttl": None,
     # Dask's tasks do nothing but wait here; the samples would grow all the time.
     "distributed.worker.profile.enabled": False,
-    # Dask keeps the last messages for its own debugging: ours are long, and within a process they are all kept.
-    "distributed.admin.low-level-log-length": 0,
-    # How long the loop takes for a turn is of no use to anybody, and by itself it asks fifty times a second.
-    "distributed.admin.tick.interval": "1s",
 }
 
 

@@ -10,17 +10,12 @@ from distributed import Scheduler
 from distributed.deploy.spec import SpecCluster
 
 from daskbatch.cluster.local import STARTING
+from daskbatch.cluster.worker_config import OUR_CONFIG
 
 if TYPE_CHECKING:
     from distributed.security import Security
 
 __all__ = ["own_scheduler"]
-
-_CONFIG = {
-    # Dask keeps the last messages for its own debugging: ours are long.
-    "distributed.admin.low-level-log-length": 0,
-    "distributed.admin.tick.interval": "1s",
-}
 
 
 def own_scheduler(security: Security, options: Mapping[str, Any], dashboard: bool) -> SpecCluster:
@@ -35,7 +30,7 @@ def own_scheduler(security: Security, options: Mapping[str, Any], dashboard: boo
         Without, it answers no HTTP.
     """
     fixed = {"protocol": "tls://", "dashboard_address": "127.0.0.1:0", "security": security}
-    with STARTING, dask.config.set(_CONFIG):
+    with STARTING, dask.config.set(OUR_CONFIG):
         cluster = SpecCluster(
             workers={},
             scheduler={"cls": Scheduler, "options": {**options, **fixed}},

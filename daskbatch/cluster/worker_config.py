@@ -1,16 +1,21 @@
-"""What Dask is told in workers that are made for one run: jobs of a queue, and processes on hosts."""
+"""What Dask is told where it is ours: everywhere, and in workers of one run, jobs of a queue or processes on hosts."""
 
 from __future__ import annotations
 
-__all__ = ["WORKER_CONFIG", "as_variables"]
+__all__ = ["OUR_CONFIG", "WORKER_CONFIG", "as_variables"]
+
+OUR_CONFIG: dict[str, object] = {
+    # Dask keeps the last messages for its own debugging: ours are long, and within a process they are all kept.
+    "distributed.admin.low-level-log-length": 0,
+    # How long the loop takes for a turn is of no use to anybody, and by itself it asks fifty times a second.
+    "distributed.admin.tick.interval": "1s",
+}
 
 WORKER_CONFIG: dict[str, object] = {
+    **OUR_CONFIG,
     # Nobody needs a page of a worker, and everybody on its host could read it.
     "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,
-    # Dask keeps the last messages for its own debugging: ours are long.
-    "distributed.admin.low-level-log-length": 0,
-    "distributed.admin.tick.interval": "1s",
     "distributed.comm.require-encryption": True,
 }
 

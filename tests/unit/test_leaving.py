@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import atexit, threading, time
+import atexit, threading
 
 file = open("left_open.txt", "w")
 
@@ -26,7 +26,7 @@ def at_exit():
         late.write(holder.file.name)
 
 def thread():
-    time.sleep(0.2)
+    threading.main_thread().join()
     with open("thread.txt", "w") as late:
         late.write("thread")
 
