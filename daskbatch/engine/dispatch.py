@@ -243,7 +243,7 @@ class Dispatcher:
         rest = rest_of(task.row, report)
         self._enter(task, report, rest)
         done = report["mini_batches"] + len(report["failures"]) + len(report["empty"])
-        self._backlog.learn(task.row, done, report["seconds"])
+        self._backlog.learn(task.row, done, report["seconds"] - report["start_seconds"])
         where, counts = (report["node"], report["process"]), (report["mini_batches"], report["items"])
         self._tell(TaskFinished(time.time(), *where, *counts, report["seconds"], report["run_seconds"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,9 @@ ROW_GROUP_BYTES = 256 * 2**20
 """Arrow bytes after which a row group ends early, so that rows of a megabyte need not wait in memory
 for 131,071 others. Counted mini-batch by mini-batch, and so the same in every run."""
 
+_AHEAD_BYTES = 32 * 2**20
+"""Arrow bytes of a row group up to which the next one is made while it is written. Of larger ones, one is in memory."""
+
 _JOIN_ROWS = 16_384
 _LOOKED_AT = 16_384  # rows
 _UNITS = ("s", "ms", "us", "ns")
@@ -27,13 +31,27 @@ _UNITS = ("s", "ms", "us", "ns")
 def write(payloads: Payloads, sink: Any) -> None:
     """Write all payloads as one Parquet file."""
     schema = _union(payloads)
-    groups, nothing = _row_groups(payloads, schema), schema.empty_table()
+    groups, nothing = _made_ahead(_row_groups(payloads, schema)), schema.empty_table()
     rows = next(groups, nothing)
     with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(rows)) as writer:
         while len(rows):
             writer.write_table(rows, row_group_size=len(rows))
             rows = nothing  # what is written must not stay in memory while the next ones are read
             rows = next(groups, nothing)
+
+
+def _made_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield row groups: while the caller writes one, a thread makes the next."""
+    with ThreadPoolExecutor(1, "daskbatch-row-group") as thread:
+        following = thread.submit(next, groups, None)
+        while (rows := following.result()) is not None:
+            if rows.nbytes <= _AHEAD_BYTES:
+                following = thread.submit(next, groups, None)
+                yield rows
+            else:
+                yield rows
+                del rows
+                following = thread.submit(next, groups, None)
 
 
 def _row_groups(payloads: Payloads, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -127,6 +127,7 @@ class Slot:
         runner, sent = None, row
         try:
             runner = self._ready_runner(report)
+            report.start_seconds = time.monotonic() - began
             if runner is not None:
                 news = News(report, task, self._tell, quiet)
                 with contextlib.closing(self._rows(task, row, report)) as rows:

@@ -30,6 +30,8 @@ class TaskReport:
         self.missing = 0
         """Items of those that run() returned nothing for."""
         self.run_seconds = 0.0
+        self.start_seconds = 0.0
+        """Of the task's time, what a runner took to be ready; the next task is not going to wait for that."""
         self.whole = False
         """The row is done."""
         self.last: Key | None = None

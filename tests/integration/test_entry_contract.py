@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import daskbatch
+from daskbatch.engine.backlog import Backlog
+from daskbatch.events import TaskFinished
 
 NODE = socket.gethostname()
 
@@ -143,6 +145,36 @@ def test_init_is_called_once_in_each_process_and_shutdown_at_its_end(
     for of_one in calls.values():
         assert of_one == ["init", *["run"] * (len(of_one) - 2), "shutdown"]
     assert sum(len(of_one) - 2 for of_one in calls.values()) == 12
+
+
+def test_an_init_that_takes_long_does_not_make_mini_batches_seem_long(
+    run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an init() of two seconds, and a look at what the length of later rows is judged by
+    entry = script("""
+        import time
+
+        def init():
+            time.sleep(2)
+
+        def run(mini_batch):
+            return mini_batch
+        """)
+    learned: list[float] = []
+    whole = []
+    learn = Backlog.learn
+
+    def look(backlog: Backlog, row: Any, done: int, seconds: float) -> None:
+        learned.append(seconds)
+        learn(backlog, row, done, seconds)
+
+    monkeypatch.setattr(Backlog, "learn", look)
+    # When it runs in one process
+    run(entry, files(12), listeners=[lambda event: whole.append(event) if isinstance(event, TaskFinished) else None])
+    # Then the time of the first task that is judged by is without that, and of the others it is all
+    starts = [event.seconds - seconds for event, seconds in zip(whole, learned, strict=True)]
+    assert len(starts) >= 2
+    assert [start >= 2 for start in starts] == [True] + [False] * (len(starts) - 1)
 
 
 def test_a_new_process_after_a_crash_has_its_own_init(
