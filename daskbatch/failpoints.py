@@ -49,6 +49,7 @@ _STEPS = (
     "ledger.put",
     "gather",
     "gather.commit",
+    "draft.write",
     "scratch.remove",
     "combine.write",
     "combine.publish",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 __all__ = [
     "COORDINATOR_LOG",
     "EXPERIMENT_VARIABLE",
@@ -19,6 +21,7 @@ __all__ = [
     "VARIABLES_VARIABLE",
     "WORKSPACE_FOLDER",
     "WORKSPACE_VARIABLE",
+    "partial_name",
 ]
 
 COORDINATOR_LOG = "coordinator.txt"
@@ -52,3 +55,9 @@ WORKSPACE_FOLDER = "workspace"
 """In a workspace's root: all that is registered, and the runs."""
 WORKSPACE_VARIABLE = "DASKBATCH_WORKSPACE"
 """Environment variable that names a workspace's root to entry scripts."""
+
+
+def partial_name(name: str) -> str:
+    """What the result is called while it is not whole: ``predictions.csv`` to ``predictions.partial.csv``."""
+    path = PurePath(name)
+    return f"{path.stem}.partial{path.suffix}"

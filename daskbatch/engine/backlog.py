@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from daskbatch.engine.books import Books
@@ -65,6 +65,7 @@ class Backlog:
         self._needs: dict[tuple[int, int], float] = {}
         self._taken = 0
         self._seconds_each: float | None = None
+        self._latest: MiniBatch | None = None  # of those taken off the plan
         self._estimate = estimate
         self._exact = exact
         self.more_to_come = False
@@ -133,9 +134,23 @@ class Backlog:
         if batch is None:
             return None
         self._taken += 1
+        self._latest = batch
         if self._books.watching_first:
             self._books.expect(batch)
         return batch
+
+    def settled_before(self, under_way: Iterable[Sequence[MiniBatch]]) -> tuple[int, int]:
+        """The key of a mini-batch before which all are settled, in the input's order.
+
+        Parameters
+        ----------
+        under_way : iterable of rows
+            All that were taken and are neither settled nor given back.
+        """
+        left = [batch.key for row in (*under_way, self._returned) for batch in row]
+        if left:
+            return min(left)
+        return (0, 0) if self._latest is None else (self._latest.file, self._latest.index + 1)
 
     def give_back(self, rest: Sequence[MiniBatch], again: Sequence[MiniBatch] = ()) -> None:
         """Take `rest`, which was not begun, to the front; what is to be tried again comes after it."""

@@ -13,13 +13,13 @@ from typing import Any
 
 from daskbatch.engine.changes import changed_at_work, changes_since
 from daskbatch.engine.epoch import Epoch, owner_text
-from daskbatch.engine.folder import RunFolder, partial_name
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.heartbeat import is_over, stands_still
 from daskbatch.engine.record import RunRecord
 from daskbatch.engine.submission import read_submission
 from daskbatch.errors import DaskbatchError, OutputInUse, RunChanged, UsageError
 from daskbatch.events import Event, Notice
-from daskbatch.layout import RUN_SUMMARY
+from daskbatch.layout import RUN_SUMMARY, partial_name
 from daskbatch.options.output import check_unused
 from daskbatch.spec import RunSpec
 from daskbatch.store.replay import Replay, is_begun, replay

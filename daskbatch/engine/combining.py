@@ -78,7 +78,7 @@ def combine_on_store(
     assert isinstance(segments, SegmentObjects)
     url = join(folder.url, name)
     payloads = Payloads(segments, chunks)
-    size = int(payloads.records["length"].sum(dtype="u8"))
+    size = payloads.bytes
     if size <= _SMALL or not is_s3(filesystem(url, folder.options)):
         return _by_a_file(folder, chunks, name, confirm)
     parts = copied_parts(payloads, segments, name)

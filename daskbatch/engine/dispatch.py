@@ -20,9 +20,9 @@ from daskbatch.engine.backlog import Backlog
 from daskbatch.engine.books import Books
 from daskbatch.engine.calls import fetch, told_of
 from daskbatch.engine.deadline import GRACE_AFTER_FAILURE, GRACE_AFTER_SIGNAL, PATIENCE_AFTER_KILL, STOPPING, Deadline
-from daskbatch.engine.gathering import Gathering
 from daskbatch.engine.places import Place, Places
 from daskbatch.engine.presence import Presence
+from daskbatch.engine.reduction import Reduction
 from daskbatch.engine.rows import rest_of
 from daskbatch.engine.stop import Stop
 from daskbatch.engine.under_way import Task, UnderWay, report_of_lost
@@ -66,7 +66,7 @@ class Dispatcher:
         Where signals arrive: the number of a signal. A function is called.
     jobs : Supply or None
         Of a queue or of hosts, whose workers these are.
-    gathering : Gathering or None
+    reduction : Reduction or None
         Told of what is committed.
     """
 
@@ -82,7 +82,7 @@ class Dispatcher:
         partitions: Mapping[int, Future[Any]],
         inbox: queue.SimpleQueue[Any],
         jobs: Supply | None = None,
-        gathering: Gathering | None = None,
+        reduction: Reduction | None = None,
     ) -> None:
         self._client = client
         self._spec = spec
@@ -92,7 +92,7 @@ class Dispatcher:
         self._tell = tell
         self._partitions = partitions
         self._inbox = inbox
-        self._gathering = gathering
+        self._reduction = reduction
         self._presence = Presence(client, name, settings, inbox)
         self._places = Places(client, spec, name, tell)
         self._attendance = Attendance(client, spec, name, self._places, jobs, tell)
@@ -250,8 +250,8 @@ class Dispatcher:
     def _enter(self, task: Task, report: Mapping[str, Any], rest: list[MiniBatch]) -> None:
         again = self._books.enter(task.row, report, task.number)
         self._backlog.give_back(rest, again)
-        if self._gathering is not None:
-            self._gathering.take(task, report, self._tasks.firsts())
+        if self._reduction is not None:
+            self._reduction.take(task, report, self._tasks, self._backlog)
         self._allotment.learn(task, report, rest, again)
         for node, why in self._allotment.wrong_nodes():
             self._leave_out(node, why)

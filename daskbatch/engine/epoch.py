@@ -7,7 +7,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daskbatch import errors
 from daskbatch.engine.folder import RunFolder
@@ -15,6 +15,9 @@ from daskbatch.engine.owner import this_process
 from daskbatch.engine.stop import Stop
 from daskbatch.events import Progress
 from daskbatch.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from daskbatch.store.draft import Draft
 
 __all__ = ["Epoch", "owner_text"]
 
@@ -42,6 +45,8 @@ class Epoch:
     def __init__(self, folder: RunFolder, number: int, run_id: str, earlier: Sequence[tuple[str, int]] = ()) -> None:
         self.number = number
         self._folder = folder
+        self.draft: Draft | None = None
+        """What is written of the combined file before all of it is known. Let go of with the run."""
         failpoint("epoch.begin.before")
         self.ledger = folder.claim(number, run_id, earlier)
         self._content: dict[str, Any] = {
@@ -77,6 +82,12 @@ class Epoch:
         if self._stop is not None:
             tell(self._stop)
 
+    def begin_draft(self, draft: Draft | None) -> None:
+        """Begin the combined file, in the place of one that was begun before; None: no more."""
+        if self.draft is not None:
+            self.draft.drop()
+        self.draft = draft
+
     def enter(self, phase: str) -> None:
         """Show the phase in the next beat."""
         self._content["phase"] = phase
@@ -110,6 +121,7 @@ class Epoch:
         """
         if self._ended.is_set():
             return
+        self.begin_draft(None)
         ours = self.look() is None
         ended = False
         with contextlib.suppress(OSError, errors.DaskbatchError):  # the disk is full, say, and that was told

@@ -9,8 +9,9 @@ import daskbatch
 from daskbatch import errors
 from daskbatch.engine.books import Books
 from daskbatch.engine.epoch import Epoch
-from daskbatch.engine.folder import RunFolder, partial_name
+from daskbatch.engine.folder import RunFolder
 from daskbatch.engine.stop import Stop
+from daskbatch.layout import partial_name
 from daskbatch.options.public import public_options
 from daskbatch.remote.errors import StorageError
 from daskbatch.spec import RunSpec
@@ -100,7 +101,7 @@ def _publish(
         return None, stop  # rows of that file are nonsense: not even a partial result may hold them
     partial = partial_name(spec.append_row_file_name)
     name = partial if stop is not None else spec.append_row_file_name
-    combined = folder.combine(books.chunks, name, confirm, epoch.ledger, client)
+    combined = folder.combine(books.chunks, name, confirm, epoch.ledger, client, epoch.draft)
     if stop is None:
         folder.remove(partial)
     return combined, stop

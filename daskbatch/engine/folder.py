@@ -26,7 +26,9 @@ from daskbatch.types import Chunk
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["RunFolder", "partial_name"]
+    from daskbatch.store.draft import Draft
+
+__all__ = ["RunFolder"]
 
 _DISCARDED = ".discarded"
 
@@ -261,10 +263,16 @@ class RunFolder:
         return self.segments
 
     def combine(
-        self, chunks: Sequence[Chunk], name: str, confirm: Callable[[], None], ledger: Ledger, client: Client | None
+        self,
+        chunks: Sequence[Chunk],
+        name: str,
+        confirm: Callable[[], None],
+        ledger: Ledger,
+        client: Client | None,
+        draft: Draft | None,
     ) -> Combined:
         """Make the combined file; see `daskbatch.store.combine.combine`."""
-        return combine(self.results, self.scratch, chunks, self.output / name, confirm)
+        return combine(self.results, self.scratch, chunks, self.output / name, confirm, draft)
 
     def remove(self, name: str) -> None:
         """Delete a file of the output folder, if it is there."""
@@ -340,9 +348,3 @@ def _written(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def partial_name(name: str) -> str:
-    """``predictions.csv`` to ``predictions.partial.csv``."""
-    path = Path(name)
-    return f"{path.stem}.partial{path.suffix}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from daskbatch.engine.books import Books
@@ -23,7 +23,8 @@ from daskbatch.worker.gathering import gather_aside
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from daskbatch.engine.under_way import Task
+    from daskbatch.engine.backlog import Backlog
+    from daskbatch.engine.under_way import Task, UnderWay
 
 __all__ = ["Gathering", "Small", "next_group"]
 
@@ -91,22 +92,8 @@ class Gathering:
         for chunk, first in books.begins.items():
             self._add(chunk, first)
 
-    def take(self, task: Task, report: Mapping[str, Any], under_way: Iterable[Key]) -> None:
-        """A task was booked; perhaps there is something to gather, on the worker that it comes from.
-
-        Parameters
-        ----------
-        task : Task
-        report : mapping
-            See `TaskReport`.
-        under_way : iterable of keys
-            First mini-batches of the rows of all tasks that Dask has.
-
-        Raises
-        ------
-        RunFailed
-            The ledger cannot be written.
-        """
+    def take(self, task: Task, report: Mapping[str, Any], tasks: UnderWay, backlog: Backlog) -> None:
+        """See `Reduction`; what there is to gather is gathered on the worker that the task comes from."""
         if self._books.stop is not None:
             return
         if report["chunk"] is not None:
@@ -116,7 +103,7 @@ class Gathering:
         if self._size < self._next_look or busy or task.place.leaving or self._failures >= _FAILURES:
             return
         self._small.sort()
-        group = next_group(self._small, self._apart, sorted(under_way))
+        group = next_group(self._small, self._apart, sorted(tasks.firsts()))
         if group:
             self._send(group, task.place.address)
             self._next_look = ENOUGH

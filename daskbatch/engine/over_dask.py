@@ -18,6 +18,7 @@ from daskbatch.engine.persisted import refuse_persisted_elsewhere
 from daskbatch.engine.places import SCHEDULER_GONE
 from daskbatch.engine.presence import LEASE
 from daskbatch.engine.reach import needed_folders
+from daskbatch.engine.reduction import Drafting, Reduction
 from daskbatch.errors import RunFailed
 from daskbatch.events import Notice
 from daskbatch.options.scheduler import is_plain
@@ -25,6 +26,7 @@ from daskbatch.plan_listing import scheme_of
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.segments import SegmentObjects
 from daskbatch.spec import Fetched, RunSpec
+from daskbatch.store.draft import Draft
 from daskbatch.store.formats import suffix_of
 from daskbatch.worker.plugin_settings import PluginSettings
 
@@ -90,7 +92,7 @@ def run_over_dask(run: _Run) -> None:
     )
     stream = run.prepared.stream
     batches = run.batches if stream is None else follow(run, stream)
-    gathering = _gathering(client, run)
+    reduction = _reduction(client, run)
     dispatcher = Dispatcher(
         client,
         spec,
@@ -102,7 +104,7 @@ def run_over_dask(run: _Run) -> None:
         partitions,
         run.interrupts.inbox,
         run.jobs,
-        gathering,
+        reduction,
     )
     run.phases["start"] = round(time.monotonic() - began, 6)
     run.interrupts.listening = True
@@ -110,9 +112,9 @@ def run_over_dask(run: _Run) -> None:
         with run.phase("run"):
             dispatcher.run(run.cluster)
         run.interrupts.listening = False
-        if gathering is not None and run.books.stop is None:
+        if reduction is not None and run.books.stop is None:
             with run.phase("combine"):
-                gathering.finish()
+                reduction.finish()
     except Exception:
         if client.status in ("closing", "closed"):  # it has looked for its scheduler long enough
             raise RunFailed(SCHEDULER_GONE) from None
@@ -120,18 +122,21 @@ def run_over_dask(run: _Run) -> None:
     finally:
         run.interrupts.listening = False
         run.first_run = dispatcher.first_start
-        if gathering is not None:
-            gathering.close()
+        if reduction is not None:
+            reduction.close()
         for future in partitions.values():
             future.release()
 
 
-def _gathering(client: Client, run: _Run) -> Gathering | None:
-    """What gathers small results; None where they are no objects, or none that a store could copy into the result."""
+def _reduction(client: Client, run: _Run) -> Reduction | None:
+    """What can be done of it during the run. Nothing of a result on a store that could not copy it together."""
     spec, results = run.spec, run.folder.results
-    if spec.output_action == "summary_only" or suffix_of(spec.append_row_file_name) == ".parquet":
+    if spec.output_action == "summary_only":
         return None
-    if not isinstance(results, SegmentObjects) or not is_s3(filesystem(results.url, results.options)):
+    if not isinstance(results, SegmentObjects):
+        run.epoch.begin_draft(draft := Draft(results, run.folder.scratch, spec.append_row_file_name))
+        return Drafting(draft, run.books)
+    if suffix_of(spec.append_row_file_name) == ".parquet" or not is_s3(filesystem(results.url, results.options)):
         return None
     return Gathering(client, results, run.books, run.name)
 

@@ -312,7 +312,13 @@ class RunPrefix(RunFolder):
         return self.state
 
     def combine(
-        self, chunks: Sequence[Chunk], name: str, confirm: Callable[[], None], ledger: Ledger, client: Client | None
+        self,
+        chunks: Sequence[Chunk],
+        name: str,
+        confirm: Callable[[], None],
+        ledger: Ledger,
+        client: Client | None,
+        draft: object = None,
     ) -> Combined:
         """Make the combined object; see `combine_on_store`."""
         return combine_on_store(self, chunks, name, confirm, ledger, client)

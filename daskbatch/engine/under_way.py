@@ -48,6 +48,10 @@ class UnderWay:
         """The key of each task's first mini-batch."""
         return (task.row[0].key for task in self._tasks.values())
 
+    def rows(self) -> Iterator[list[MiniBatch]]:
+        """The row of each task."""
+        return (task.row for task in self._tasks.values())
+
     def take(self, future: Future[Any]) -> Task | None:
         """Strike a task off. None: it was before."""
         task = self._tasks.pop(future, None)

@@ -69,9 +69,9 @@ def stream(
     StorageError
     """
     payloads = Payloads(segments, chunks)
-    size = int(payloads.records["length"].sum(dtype="u8"))
+    size = payloads.bytes
     with _UploadStream(upload, segments.options, max(_PART, 2 * size // MAX_PARTS), limit) as target:
-        write_result(payloads, name, target)
+        write_result([payloads], name, target)
         return target.finish()
 
 

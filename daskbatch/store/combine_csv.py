@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from daskbatch.store.formats import encode, quote_row
@@ -25,17 +25,23 @@ def uniform_header(payloads: Payloads) -> bytes | None:
     return _header(union) if all(columns == union for columns in names.values()) else None
 
 
-def write(payloads: Payloads, sink: _Sink) -> None:
+def write(portions: Iterable[Payloads], sink: _Sink) -> None:
     """Write the header, then every payload; those whose columns differ from the header's are rewritten."""
-    names, union = _columns(payloads)
-    if not union:
-        return
-    sink.write(_header(union))
-    places = {number: _places(columns, union) for number, columns in names.items() if columns != union}
-    if not places:
-        for block in payloads.blocks():
-            sink.write(block)
-        return
+    union: list[str] = []
+    for payloads in portions:
+        names, columns = _columns(payloads)
+        if not union and columns:
+            union = columns
+            sink.write(_header(union))
+        places = {number: _places(columns, union) for number, columns in names.items() if columns != union}
+        if places:
+            _write_moved(payloads, places, sink)
+        else:
+            for block in payloads.blocks():
+                sink.write(block)
+
+
+def _write_moved(payloads: Payloads, places: Mapping[int, tuple[int, list[int]]], sink: _Sink) -> None:
     for block, numbers in payloads.pieces():
         done = 0
         parts: list[bytes | memoryview] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -28,10 +29,12 @@ _LOOKED_AT = 16_384  # rows
 _UNITS = ("s", "ms", "us", "ns")
 
 
-def write(payloads: Payloads, sink: Any) -> None:
+def write(portions: Iterable[Payloads], sink: Any) -> None:
     """Write all payloads as one Parquet file."""
-    schema = _union(payloads)
-    groups, nothing = _made_ahead(_row_groups(payloads, schema)), schema.empty_table()
+    portions = iter(portions)
+    first = next(portions)
+    schema = _union(first)
+    groups, nothing = _made_ahead(_row_groups(chain([first], portions), schema)), schema.empty_table()
     rows = next(groups, nothing)
     with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(rows)) as writer:
         while len(rows):
@@ -54,15 +57,16 @@ def _made_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
                 following = thread.submit(next, groups, None)
 
 
-def _row_groups(payloads: Payloads, schema: pa.Schema) -> Iterator[pa.Table]:
+def _row_groups(portions: Iterable[Payloads], schema: pa.Schema) -> Iterator[pa.Table]:
     groups = _RowGroups(schema)
-    for block, numbers in payloads.pieces():
-        done = 0
-        for length in payloads.records["length"][numbers.start : numbers.stop].tolist():
-            if length:
-                groups.add(_read(block[done : done + length]))
-                yield from groups.full()
-            done += length
+    for payloads in portions:
+        for block, numbers in payloads.pieces():
+            done = 0
+            for length in payloads.records["length"][numbers.start : numbers.stop].tolist():
+                if length:
+                    groups.add(_read(block[done : done + length]))
+                    yield from groups.full()
+                done += length
     yield from groups.rest()
 
 

@@ -5,6 +5,7 @@ For a million mini-batches this holds 60 MB: the indexes' fields that are needed
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -43,22 +44,21 @@ class Payloads:
 
     def __init__(self, segments: Segments, chunks: Sequence[Chunk], *, facts: bool = False) -> None:
         self.source = segments
+        self._segments: dict[tuple[str, str], int] = {}
         self.segments: list[tuple[str, str]] = []
         """Name and token of each; `records` name them by number."""
         self.begins: list[tuple[int, int]] = []
         """File and index of the first record of each chunk."""
+        self._signatures: dict[str, int] = {}
         self.signatures: list[str] = []
         """Every column signature that occurs; `records` name them by number."""
-        records = self._gather(chunks, facts)
-        self.records = _sorted(records)
-        self.rows = int(self.records["rows"].sum(dtype="u8"))
+        self.records = _sorted(self._gather(chunks, facts))
 
     def _gather(self, chunks: Sequence[Chunk], facts: bool) -> npt.NDArray[Any]:
         import numpy as np
 
         records = np.empty(sum(chunk.count for chunk in chunks), _dtype(facts))
-        segments: dict[tuple[str, str], int] = {}
-        signatures: dict[str, int] = {}
+        segments, signatures = self._segments, self._signatures
         end = 0
         for chunk, data in zip(chunks, self.source.indexes(chunks), strict=True):
             index, names = parse_index(self.source, chunk, data)
@@ -77,6 +77,35 @@ class Payloads:
             part["place"] = chunk.offset + ends - index["length"]
         self.segments, self.signatures = list(segments), list(signatures)
         return records
+
+    @property
+    def rows(self) -> int:
+        """Rows of all of them."""
+        return int(self.records["rows"].sum(dtype="u8"))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all of them."""
+        return int(self.records["length"].sum(dtype="u8"))
+
+    def add(self, chunks: Sequence[Chunk]) -> None:
+        """Have those of more chunks too."""
+        import numpy as np
+
+        self.records = _sorted(np.concatenate([self.records, self._gather(chunks, facts=False)]))
+
+    def take(self, until: tuple[int, int]) -> Payloads:
+        """Part with those of the mini-batches before `until`."""
+        place = int(_keys(self.records).searchsorted((until[0] << 32) + until[1]))
+        taken = self.part(0, place)
+        self.records = self.records[place:].copy()  # else the ones taken would stay in memory
+        return taken
+
+    def part(self, start: int, stop: int | None = None) -> Payloads:
+        """Those of the records from number `start` to before `stop`."""
+        part = copy.copy(self)
+        part.records = self.records[start:stop]
+        return part
 
     def name(self, number: int) -> str:
         """Return a mini-batch's key as people read it."""
@@ -183,11 +212,19 @@ def _dtype(facts: bool) -> np.dtype[Any]:
     )
 
 
+def _keys(records: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """One number for each mini-batch, in the input's order."""
+    import numpy as np
+
+    keys: npt.NDArray[np.uint64] = records["file"].astype("u8") << np.uint64(32) | records["index"]
+    return keys
+
+
 def _sorted(records: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return records by (file, index); most often they nearly are, and then nothing is copied."""
     import numpy as np
 
-    keys = records["file"].astype("u8") << np.uint64(32) | records["index"]
+    keys = _keys(records)
     if bool((keys[1:] > keys[:-1]).all()):
         return records
     order = np.argsort(keys, kind="stable")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from lives import kill
+from lives import DRAFTS, kill
 from outside_cluster import OutsideCluster
 from results import Undisturbed, check, window
 
@@ -33,6 +33,8 @@ class Chaos:
     folder: Path
     expected: Undisturbed
     on_cluster: bool
+    drafts: bool
+    """Whether the result is begun during the run, small as it is."""
     killed: list[str] = field(default_factory=list)
     """Who was killed, in order."""
 
@@ -43,7 +45,8 @@ class Chaos:
     def run(self) -> None:
         """Run, kill, run again; check the result."""
         with self._somewhere() as given:
-            command = self.expected.command(self.folder, *given)
+            prelude = DRAFTS if self.drafts else ""
+            command = self.expected.command(self.folder, *given, prelude=prelude)
             codes = command.again_and_again(self._kill_some)
             if codes[-1] == 1 and "init() failed" in command.said():
                 # Its processes were killed again and again while they started: that is told, and the user goes on.

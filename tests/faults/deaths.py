@@ -24,6 +24,7 @@ _WORDS = {
     "report": "the report arrives",
     "ledger.append": "the ledger's append",
     "ledger.sync": "the ledger's sync",
+    "draft.write": "the result's beginning is written",
     "scratch.remove": "the scratch folder is removed",
     "combine.write": "the result is combined",
     "combine.publish": "the result is published",

@@ -15,10 +15,12 @@ from typing import Any
 
 import psutil
 
-__all__ = ["PATIENCE", "Command", "descendants", "kill", "parent_of", "wait_for"]
+__all__ = ["DRAFTS", "PATIENCE", "Command", "descendants", "kill", "parent_of", "wait_for"]
 
 PATIENCE = 60.0
 """Seconds after which something that should have happened has not."""
+DRAFTS = "from daskbatch.store import draft; draft.ENOUGH = 1"
+"""A prelude: the beginning of a result is written during the run, however small it is."""
 _MOST_LIVES = 200
 
 Watch = Callable[["subprocess.Popen[bytes]"], None]
@@ -35,14 +37,19 @@ class Command:
     """Beside this process's own."""
     prefix: tuple[str, ...] = ()
     """A program that starts it."""
+    prelude: str = ""
+    """Python that comes before it, in its process."""
     codes: list[int] = field(default_factory=list)
     """How each life ended; a kill is -9."""
 
     def start(self) -> subprocess.Popen[bytes]:
         """Begin a life."""
+        program = (
+            ["-c", f"{self.prelude}\nfrom daskbatch.cli import main\nmain()"] if self.prelude else ["-m", "daskbatch"]
+        )
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "daskbatch", "run", *self.arguments],
+                [*self.prefix, sys.executable, *program, "run", *self.arguments],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

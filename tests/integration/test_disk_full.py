@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 from deaths import environment
-from lives import Command
+from lives import DRAFTS, Command
 from results import Undisturbed, check, window
 
 KIB = 1024
@@ -55,6 +55,18 @@ def test_a_file_can_grow_no_more(what: str, tmp_path: Path, undisturbed: Callabl
     command.prefix = ()
     assert command.live() == 0, command.said()
     check(tmp_path, expected, window(expected) if what == "a segment" else 0, beside=[OLD])
+
+
+@pytest.mark.parametrize("point", ["draft.write.before", "draft.write.after"])
+def test_the_result_is_begun_in_vain(point: str, tmp_path: Path, undisturbed: Callable[[str], Undisturbed]) -> None:
+    # Given a disk that is full for a moment, just when the beginning of the result is written
+    expected = undisturbed("table")
+    plan = environment(tmp_path / "points", f"{point}=error:ENOSPC@1")
+    command = expected.command(tmp_path, environment=plan, prelude=DRAFTS)
+    # Then that is no failure: it is written at the end
+    assert command.live() == 0, command.said()
+    assert (tmp_path / "points" / f"{point}.1").exists()
+    check(tmp_path, expected, again=0)
 
 
 POINTS = ("segment.write.before=@2", "segment.sync.before=@2", "ledger.append.before=@3", "ledger.sync.before=@3",

@@ -175,6 +175,25 @@ def test_the_more_slots_the_longer_their_rows(books: Books) -> None:
     # The last: a hundred seconds' work would be a hundred mini-batches, but there are hardly more than ten a slot.
 
 
+def test_it_is_known_how_far_the_plan_is_settled(books: Books) -> None:
+    many = [MiniBatch(number // 2, number % 2, ("/in",)) for number in range(100)]
+    backlog = Backlog(iter(many), len(many), True, 2.0, books)
+    assert backlog.settled_before([]) == (0, 0)
+    rows = [backlog.next_row(10), backlog.next_row(10), backlog.next_row(10)]
+    assert [row[0].key for row in rows] == [(0, 0), (2, 0), (4, 0)]
+    next_one = many[sum(map(len, rows))]
+    # What is under way, or came back, is not settled, and nothing behind it is
+    assert backlog.settled_before(rows) == (0, 0)
+    assert backlog.settled_before(rows[1:]) == (2, 0)
+    backlog.give_back([rows[1][1]], [rows[0][2]])
+    assert backlog.settled_before(rows[2:]) == (1, 0)
+    # A row may begin with what came back later than it stands
+    mixed = backlog.next_row(10)
+    assert mixed[:3] == [rows[1][1], rows[0][2], next_one]
+    assert backlog.settled_before([mixed]) == (1, 0)
+    assert backlog.settled_before([]) == (mixed[-1].file, mixed[-1].index + 1)
+
+
 def test_a_mini_batch_that_was_there_at_two_losses_runs_alone_then_spends_a_try(books: Books) -> None:
     backlog = Backlog(iter(ROW), len(ROW), True, 2.0, books)
     row = [*backlog.next_row(1), *backlog.next_row(1), *backlog.next_row(1)]

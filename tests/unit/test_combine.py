@@ -21,8 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskbatch.errors import RunFailed, SegmentDamaged
-from daskbatch.store import combine as module
-from daskbatch.store import combine_parquet, early_sync, open_files, payloads
+from daskbatch.store import combine_parquet, early_sync, open_files, payloads, publishing
 from daskbatch.store.combine import combine, write_processed_csv
 from daskbatch.store.combine_parquet import unify
 from daskbatch.store.formats import format_result
@@ -120,7 +119,7 @@ def test_pieces_are_cut_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(payloads, "_BLOCK_BYTES", 10)
     monkeypatch.setattr(payloads, "_PARTS", 3)
     monkeypatch.setattr(open_files, "_OPEN_FILES", 1)
-    monkeypatch.setattr(module, "_HASH_APART", 8)
+    monkeypatch.setattr(publishing, "_HASH_APART", 8)
     results = [["x" * i] for i in range(30)]
     assert combined(tmp_path, results, "out.txt").decode() == "".join("x" * i + "\n" for i in range(30))
 
