@@ -29,6 +29,9 @@ __all__ = ["Draft"]
 
 ENOUGH = 4 * 2**20
 """Bytes of results from which on it is worth while; so a small run has no draft."""
+LEAST_EACH = 1024
+"""Bytes of a mini-batch's result, on average, from which on it is: with smaller ones the time goes into the interpreter,
+and the run needs that."""
 LEAST_FREE = 2**30
 """Bytes of the disk that are left to the results which are still to come: with less, the draft makes room."""
 
@@ -57,7 +60,7 @@ class Draft:
         self._name = name
         self._seen = 0
         self._new: list[Chunk] = []
-        self._bytes = 0
+        self._bytes = self._records = 0
         self._enough = ENOUGH
         self._wanted: SimpleQueue[tuple[Sequence[Chunk], Key] | Payloads | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -86,7 +89,8 @@ class Draft:
             return
         self._new += new
         self._bytes += sum(chunk.index - chunk.offset for chunk in new)
-        if self._bytes < self._enough or not self._idle:
+        self._records += sum(chunk.count for chunk in new)
+        if self._bytes < max(self._enough, LEAST_EACH * self._records) or not self._idle:
             return
         if self._error is not None or _free(self._folder) < LEAST_FREE:
             self.drop()
@@ -96,7 +100,7 @@ class Draft:
             self._thread.start()
         self._idle = False
         self._wanted.put((self._new, settled()))
-        self._new, self._bytes = [], 0
+        self._new, self._bytes, self._records = [], 0, 0
 
     def publish(self, payloads: Payloads, target: Path, confirm: Callable[[], None]) -> Combined | None:
         """Write the rest and give the file its name, as `combine` does.

@@ -27,6 +27,7 @@ from daskbatch.types import Chunk, Record
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "ENOUGH", 1)
+    monkeypatch.setattr(draft, "LEAST_EACH", 0)
 
 
 def commit(folder: Path, results: Sequence[Any], suffix: str, tasks: Sequence[Sequence[int]]) -> list[Chunk]:
@@ -132,8 +133,9 @@ def test_most_of_it_is_written_before_the_end(tmp_path: Path) -> None:
     assert combined.sha256 == one._file.sha256
 
 
-def test_a_small_result_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draft, "ENOUGH", 10_000)
+@pytest.mark.parametrize("bound", ["ENOUGH", "LEAST_EACH"])
+def test_a_small_result_has_none(bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draft, bound, 10_000)
     chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
     _, one = drafted(tmp_path, chunks, TASKS, "out.csv")
     assert one._thread is None
