@@ -30,8 +30,8 @@ __all__ = ["Draft"]
 ENOUGH = 4 * 2**20
 """Bytes of results from which on it is worth while; so a small run has no draft."""
 LEAST_EACH = 1024
-"""Bytes of a mini-batch's result, on average, from which on it is: with smaller ones the time goes into the interpreter,
-and the run needs that."""
+"""Bytes of a mini-batch's result, on average, from which on it is: with smaller ones the interpreter is what takes the
+time, and the run needs that."""
 LEAST_FREE = 2**30
 """Bytes of the disk that are left to the results which are still to come: with less, the draft makes room."""
 
