@@ -121,7 +121,12 @@ class Epoch:
         """
         if self._ended.is_set():
             return
-        self.begin_draft(None)
+        try:
+            self.begin_draft(None)
+        finally:
+            self._let_go(status, drop_segments)
+
+    def _let_go(self, status: str | None, drop_segments: bool) -> None:
         ours = self.look() is None
         ended = False
         with contextlib.suppress(OSError, errors.DaskbatchError):  # the disk is full, say, and that was told

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from daskbatch.errors import RunFailed
+from daskbatch.store.made_ahead import made_ahead
 from daskbatch.store.payloads import Payloads
 
 __all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "unify", "write"]
@@ -34,27 +35,15 @@ def write(portions: Iterable[Payloads], sink: Any) -> None:
     portions = iter(portions)
     first = next(portions)
     schema = _union(first)
-    groups, nothing = _made_ahead(_row_groups(chain([first], portions), schema)), schema.empty_table()
-    rows = next(groups, nothing)
-    with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(rows)) as writer:
-        while len(rows):
-            writer.write_table(rows, row_group_size=len(rows))
-            rows = nothing  # what is written must not stay in memory while the next ones are read
-            rows = next(groups, nothing)
-
-
-def _made_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield row groups: while the caller writes one, a thread makes the next."""
-    with ThreadPoolExecutor(1, "daskbatch-row-group") as thread:
-        following = thread.submit(next, groups, None)
-        while (rows := following.result()) is not None:
-            if rows.nbytes <= _AHEAD_BYTES:
-                following = thread.submit(next, groups, None)
-                yield rows
-            else:
-                yield rows
-                del rows
-                following = thread.submit(next, groups, None)
+    groups = made_ahead(_row_groups(chain([first], portions), schema), lambda rows: rows.nbytes <= _AHEAD_BYTES)
+    nothing = schema.empty_table()
+    with contextlib.closing(groups):
+        rows = next(groups, nothing)
+        with pq.ParquetWriter(pa.PythonFile(sink, "w"), schema, use_dictionary=_worth_a_dictionary(rows)) as writer:
+            while len(rows):
+                writer.write_table(rows, row_group_size=len(rows))
+                rows = nothing  # what is written must not stay in memory while the next ones are read
+                rows = next(groups, nothing)
 
 
 def _row_groups(portions: Iterable[Payloads], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -64,11 +64,14 @@ class Draft:
         self._enough = ENOUGH
         self._wanted: SimpleQueue[tuple[Sequence[Chunk], Key] | Payloads | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._idle = True
+        self._asked = 0
         self._dropped = False
-        # Of the thread, until it has ended
+        self._over = threading.Event()
+        """The thread does nothing more. A join that a signal interrupts takes the thread for one that has ended."""
+        # Of the thread, until then
+        self._done = 0
         self._file: Unpublished | None = None
-        self._error: BaseException | None = None
+        self._whole = False
         self._written = 0
         self._digest = hashlib.sha256()
         self._known: set[str] | None = None
@@ -92,15 +95,26 @@ class Draft:
         self._records += sum(chunk.count for chunk in new)
         if self._bytes < max(self._enough, LEAST_EACH * self._records) or not self._idle:
             return
-        if self._error is not None or _free(self._folder) < LEAST_FREE:
-            self.drop()
+        if self._over.is_set() or _free(self._folder) < LEAST_FREE or not self._started():
+            self._give_up()
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="daskbatch-draft", daemon=True)
-            self._thread.start()
-        self._idle = False
+        self._asked += 1
         self._wanted.put((self._new, settled()))
         self._new, self._bytes, self._records = [], 0, 0
+
+    def _started(self) -> bool:
+        if self._thread is None:
+            thread = threading.Thread(target=self._write, name="daskbatch-draft", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more of them; combining at the end needs none
+                return False
+            self._thread = thread
+        return True
+
+    @property
+    def _idle(self) -> bool:
+        return self._done == self._asked or self._over.is_set()
 
     def publish(self, payloads: Payloads, target: Path, confirm: Callable[[], None]) -> Combined | None:
         """Write the rest and give the file its name, as `combine` does.
@@ -120,8 +134,12 @@ class Draft:
         if self._thread is None or self._dropped:
             return None
         self._wanted.put(payloads)
-        self._thread.join()
-        if self._file is None or self._error is not None:
+        try:
+            self._over.wait()
+        except BaseException:
+            self._give_up()
+            raise
+        if self._file is None or not self._whole or not self._file.in_place:
             self.drop()
             return None
         self._file.publish(target, confirm)
@@ -130,13 +148,18 @@ class Draft:
 
     def drop(self) -> None:
         """Delete it, unless it was published. A second call does nothing."""
-        self._dropped = True
-        self._new = []
+        self._give_up()
         if self._thread is not None:
-            self._wanted.put(None)
+            self._over.wait()
             self._thread.join()
             if self._file is not None:
                 self._file.delete()  # of what was published there is nothing left to delete
+
+    def _give_up(self) -> None:
+        """Have the thread delete it as soon as it can."""
+        self._dropped = True
+        self._new = []
+        self._wanted.put(None)
 
     # In its thread
 
@@ -145,18 +168,17 @@ class Draft:
             failpoint("draft.write.before")
             self._file = Unpublished(self._folder)
             write_result(self._portions(), self._name, self._file.sink)
-        except BaseException as error:  # combining anew tells of it, if it is still so
-            self._error = error
+            self._whole = True
+        except BaseException:  # combining anew tells of it, if it is still so
             if self._file is not None:
                 self._file.delete()
         finally:
-            self._idle = True
+            self._over.set()
 
     def _portions(self) -> Iterator[Payloads]:
         """What may be written, as it comes; ends after the rest."""
         waiting = Payloads(self._segments, [])
         while True:
-            self._idle = True
             wanted = self._wanted.get()
             if wanted is None:
                 raise _NotUsed("dropped")
@@ -167,28 +189,33 @@ class Draft:
             waiting.add(chunks)
             ready = waiting.take(settled)
             self._enough = max(ENOUGH, waiting.bytes // 4)  # what waits is gone through each time
-            yield from self._cut(ready)
+            yield from self._cut(ready, LEAST_FREE)
+            self._done += 1
 
-    def _cut(self, payloads: Payloads) -> Iterator[Payloads]:
-        """Some at a time."""
+    def _cut(self, payloads: Payloads, least_free: int = 0) -> Iterator[Payloads]:
+        """Some at a time, for as long as that much of the disk is free."""
         ends = payloads.records["length"].cumsum()
         start = 0
         while start < len(payloads.records):
-            if self._dropped:
-                raise _NotUsed("dropped")
+            if self._dropped or _free(self._folder) < least_free:
+                raise _NotUsed("dropped, or the disk fills")
             before = int(ends[start - 1]) if start else 0
             stop = max(start + 1, int(ends.searchsorted(before + _PORTION, "right")))
             part = payloads.part(start, stop)
             _digest(part.records, self._digest)
             self._written += len(part.records)
-            signatures = {part.signatures[number] for number, _ in part.first_uses()}
-            self._known = self._known or signatures
-            if not signatures <= self._known:
-                raise _NotUsed("there are columns that the beginning does not have")
-            if signatures:
+            if self._is_like_before(part):
                 yield part
                 failpoint("draft.write.after")
             start = stop
+
+    def _is_like_before(self, payloads: Payloads) -> bool:
+        """Whether there is anything in it; all of it has columns that were there in the first portion."""
+        signatures = {payloads.signatures[number] for number, _ in payloads.first_uses()}
+        self._known = self._known or signatures
+        if not signatures <= self._known:
+            raise _NotUsed("there are columns that the beginning does not have")
+        return bool(signatures)
 
     def _rest_of(self, payloads: Payloads) -> Payloads:
         """What comes after what was written, which must be the beginning of them."""
@@ -196,7 +223,11 @@ class Draft:
         _digest(payloads.records[: self._written], begun)
         if begun.digest() != self._digest.digest():
             raise _NotUsed("what was written is not the beginning of the result")
-        return payloads.part(self._written)
+        if not self._known:
+            raise _NotUsed("nothing was written")
+        rest = payloads.part(self._written)
+        self._is_like_before(rest)  # all of it: before the most is written in vain
+        return rest
 
 
 class _NotUsed(Exception):
@@ -217,5 +248,9 @@ def _digest(records: npt.NDArray[Any], into: Any) -> None:
 
 
 def _free(folder: Path) -> int:
-    found = os.statvfs(folder)
+    """Bytes that may be written to the disk; 0 where nobody can say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
     return found.f_bavail * found.f_frsize

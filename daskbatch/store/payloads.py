@@ -93,10 +93,13 @@ class Payloads:
         import numpy as np
 
         self.records = _sorted(np.concatenate([self.records, self._gather(chunks, facts=False)]))
+        self.begins.clear()  # of all chunks there ever were; who adds does not ask
 
     def take(self, until: tuple[int, int]) -> Payloads:
         """Part with those of the mini-batches before `until`."""
-        place = int(_keys(self.records).searchsorted((until[0] << 32) + until[1]))
+        import numpy as np
+
+        place = int(_keys(self.records).searchsorted(np.uint64((until[0] << 32) + until[1])))
         taken = self.part(0, place)
         self.records = self.records[place:].copy()  # else the ones taken would stay in memory
         return taken

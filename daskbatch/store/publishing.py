@@ -116,10 +116,20 @@ class Unpublished:
             raise
         sync_folder(target.parent)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the file still bears its temporary name."""
+        with contextlib.suppress(OSError):
+            there, here = os.stat(self._path, follow_symlinks=False), os.fstat(self._fd)
+            return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        return False
+
     def delete(self) -> None:
-        """It is not going to be published. A second call does nothing."""
-        self._close()
-        self._path.unlink(missing_ok=True)
+        """It is not going to be published; errors of the disk are of no interest then. A second call does nothing."""
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -19,7 +19,7 @@ __all__ = ["DRAFTS", "PATIENCE", "Command", "descendants", "kill", "parent_of", 
 
 PATIENCE = 60.0
 """Seconds after which something that should have happened has not."""
-DRAFTS = "from daskbatch.store import draft; draft.ENOUGH, draft.LEAST_EACH = 1, 0"
+DRAFTS = "from daskbatch.store import draft; draft.ENOUGH, draft.LEAST_EACH, draft.LEAST_FREE = 1, 0, 0"
 """A prelude: the beginning of a result is written during the run, however small it is."""
 _MOST_LIVES = 200
 

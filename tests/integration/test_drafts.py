@@ -35,6 +35,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Combined | None]:
     """Have the smallest result begun early; tell what became of it at the end."""
     monkeypatch.setattr(draft, "ENOUGH", 1)
     monkeypatch.setattr(draft, "LEAST_EACH", 0)
+    monkeypatch.setattr(draft, "LEAST_FREE", 0)
     found = []
     publish = draft.Draft.publish
 

@@ -232,6 +232,27 @@ def test_the_result_appears_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+def test_a_disk_that_refuses_at_the_very_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a disk that tells of its error when the file is closed
+    chunks = stored(tmp_path, [[1]], ".csv")
+    before = set(tmp_path.iterdir())
+    close = os.close
+
+    def refuse(fd: int) -> None:
+        close(fd)
+        raise OSError(122, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.os, "close", refuse)
+        # Then that is told, and not in the place of another one; and nothing is left
+        with pytest.raises(OSError, match="quota"), publishing.publishing(tmp_path, tmp_path / "out.csv") as file:
+            file.sink.write(b"x")
+        with pytest.raises(KeyError), publishing.publishing(tmp_path, tmp_path / "out.csv"):
+            raise KeyError
+    assert set(tmp_path.iterdir()) == before
+    assert combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv").rows == 1
+
+
 def test_a_damaged_payload_is_named(tmp_path: Path) -> None:
     chunks = stored(tmp_path, [["aaaa"], ["bbbb"]], ".csv", task=2)
     path = tmp_path / chunks[0].segment

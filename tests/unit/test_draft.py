@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +31,7 @@ from daskbatch.types import Chunk, Record
 def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "ENOUGH", 1)
     monkeypatch.setattr(draft, "LEAST_EACH", 0)
+    monkeypatch.setattr(draft, "LEAST_FREE", 0)
 
 
 def commit(folder: Path, results: Sequence[Any], suffix: str, tasks: Sequence[Sequence[int]]) -> list[Chunk]:
@@ -59,6 +63,11 @@ def wait(one: Draft) -> None:
         one._thread.join(0.001)
 
 
+def disk_size(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_blocks * found.f_frsize
+
+
 def drafted(
     folder: Path, chunks: Sequence[Chunk], tasks: Sequence[Sequence[int]], name: str, looks: Sequence[bool] = ()
 ) -> tuple[Combined, Draft]:
@@ -72,7 +81,9 @@ def drafted(
         return combine(SegmentFolder(folder), folder, chunks, folder / name, draft=one), one
     finally:
         one.drop()
-        assert not [thread for thread in threading.enumerate() if thread.name == "daskbatch-draft"]
+        for thread in threading.enumerate():
+            if thread.name.startswith("daskbatch"):
+                thread.join()  # the one that makes row groups ahead ends by itself
         assert not list(folder.glob("*.tmp"))
 
 
@@ -146,7 +157,7 @@ def test_a_column_that_comes_later_ends_it(tmp_path: Path) -> None:
     tasks = [[0], [1], [2]]
     chunks = commit(tmp_path, results, ".csv", tasks)
     _, one = drafted(tmp_path, chunks, tasks, "out.csv")
-    assert one._error is not None
+    assert not one._whole
     assert (tmp_path / "out.csv").read_bytes() == b"a,b\n1,\n2,\n,3\n"
 
 
@@ -202,14 +213,106 @@ def test_it_makes_room_for_results_that_are_still_to_come(tmp_path: Path, monkey
     wait(one)
     assert len(list(tmp_path.glob("*.tmp"))) == 1
     # When less is free than is left alone
-    found = os.statvfs(tmp_path)
-    monkeypatch.setattr(draft, "LEAST_FREE", found.f_blocks * found.f_frsize + 1)
+    monkeypatch.setattr(draft, "LEAST_FREE", disk_size(tmp_path) + 1)
     one.look(chunks[:3], lambda: (2, 0))
+    one._over.wait()
     # Then it is gone, and stays so
     assert not list(tmp_path.glob("*.tmp"))
     one.look(chunks, lambda: (3, 0))
     assert not list(tmp_path.glob("*.tmp"))
     assert combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", draft=one).rows == 27
+
+
+def test_it_makes_room_in_the_middle_of_a_portion_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given much that can be written at once, on a disk that fills meanwhile
+    chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
+    monkeypatch.setattr(draft, "_PORTION", 1)
+    one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
+    write_all = early_sync.write_all
+
+    def filling(fd: int, data: memoryview) -> None:
+        write_all(fd, data)
+        monkeypatch.setattr(draft, "LEAST_FREE", disk_size(tmp_path) + 1)
+
+    monkeypatch.setattr(early_sync, "write_all", filling)
+    one.look(chunks[:1], lambda: (0, 2))
+    wait(one)
+    one.look(chunks, lambda: (3, 0))
+    one._over.wait()
+    assert one._written < len(RESULTS)
+    assert not list(tmp_path.glob("*.tmp"))
+    assert combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", draft=one).rows == 27
+
+
+def test_a_draft_that_somebody_has_deleted_is_made_anew(tmp_path: Path) -> None:
+    chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
+    one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
+    one.look(chunks, lambda: (3, 0))
+    wait(one)
+    (path,) = tmp_path.glob("*.tmp")
+    path.unlink()
+    assert combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", draft=one).rows == 27
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 28
+
+
+def test_a_system_without_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a system that starts no more threads
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
+    one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        one.look(chunks, lambda: (3, 0))
+    # Then the run does without
+    assert combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", draft=one).rows == 27
+    one.drop()
+
+
+def test_an_interrupt_while_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a result whose rest is being written, for which somebody does not want to wait
+    chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
+    monkeypatch.setattr(draft, "_PORTION", 1)
+    one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
+    begun, go_on = threading.Event(), threading.Event()
+    write_all = early_sync.write_all
+
+    def slow(fd: int, data: memoryview) -> None:
+        begun.set()
+        go_on.wait()
+        write_all(fd, data)
+
+    monkeypatch.setattr(early_sync, "write_all", slow)
+    one.look(chunks, lambda: (3, 0))
+    begun.wait()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupting = threading.Thread(target=interrupt_who_waits_for, args=[one])
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", draft=one)
+        interrupting.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # When it is dropped, while the disk takes its time
+    dropping = threading.Thread(target=one.drop)
+    dropping.start()
+    dropping.join(0.05)
+    # Then its file is not closed before nobody writes to it any more: another one would get its number
+    assert dropping.is_alive()
+    assert one._file is not None
+    assert one._file._fd >= 0
+    go_on.set()
+    dropping.join()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".seg"}
+
+
+def interrupt_who_waits_for(one: Draft) -> None:
+    """Press Ctrl-C once the main thread waits."""
+    while one._wanted.empty():
+        one._over.wait(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_it_is_not_published_where_the_run_is_anothers(tmp_path: Path) -> None:
@@ -224,6 +327,22 @@ def test_it_is_not_published_where_the_run_is_anothers(tmp_path: Path) -> None:
         combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.csv", confirm, one)
     one.drop()
     assert {path.suffix for path in tmp_path.iterdir()} == {".seg"}
+
+
+def test_it_keeps_no_process_from_its_end(tmp_path: Path) -> None:
+    # Given a program that forgets its draft
+    chunks = commit(tmp_path, RESULTS, ".parquet", TASKS)
+    program = (
+        "from pathlib import Path; from daskbatch.types import Chunk; from daskbatch.store import draft\n"
+        "from daskbatch.store.segments import SegmentFolder\n"
+        "draft.ENOUGH, draft.LEAST_EACH, draft.LEAST_FREE = 1, 0, 0\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "one = draft.Draft(SegmentFolder(folder), folder, 'out.parquet')\n"
+        f"one.look({chunks!r}, lambda: (3, 0))\n"
+        "while not one._written: pass\n"
+    )
+    # Then it ends all the same
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
 def test_it_can_be_dropped_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
