@@ -242,7 +242,7 @@ def whole_run(
         script = folder / "score.py"
         script.write_text(textwrap.dedent(SCRIPT.format(seconds=seconds, rest=4 * MIB - 9)))
         if not gathering:
-            stack.enter_context(mock.patch.object(over_dask, "_gathering", return_value=None))
+            stack.enter_context(mock.patch.object(over_dask, "_reduction", return_value=None))
         passed = stack.enter_context(counted())
         beside = stack.enter_context(Beside(own, passed))
         began = time.perf_counter()

@@ -125,22 +125,22 @@ class Gated:
 
     # What they have done
 
-    def halted(self, process: subprocess.Popen[str], slots: int = 2) -> None:
+    def halted(self, process: subprocess.Popen[str], slots: int = 2, engines: int = 1) -> None:
         """Wait until nothing happens any more before the word to go on.
 
-        Each slot is in a call that waits, and what came of all other calls is in the ledger.
+        Each slot of each engine is in a call that waits, and what came of all other calls is in the last one's ledger
+        and in the list of failures.
         """
 
         def is_so() -> bool:
             held = self.held()
-            return len(held) >= slots and self._accounted() == self.calls().total() - held.total()
+            if len(held) < slots or held.total() < slots * engines:
+                return False
+            found = replay(RunFolder(self.out).ledger(engines))
+            accounted = found.tried + sum(chunk.count for chunk in found.chunks)
+            return accounted == self.calls().total() - held.total() and len(self.failures()) == len(found.failed)
 
         wait_for(is_so, "the calls that wait", process)
-
-    def _accounted(self) -> int:
-        """Tries of which the first engine's ledger tells."""
-        found = replay(RunFolder(self.out).ledger(1))
-        return found.tried + sum(chunk.count for chunk in found.chunks)
 
     def settled(self) -> set[str]:
         """The mini-batches that are done or have finally failed, by the ledger; by their first items."""

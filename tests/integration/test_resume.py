@@ -255,7 +255,7 @@ def test_who_wakes_up_while_another_goes_on_writes_nothing(
     second = gated.start()
     wait_for(lambda: is_begun(RunFolder(gated.out).ledger(2)), "a second engine", second)
     settled = gated.settled()
-    wait_for(lambda: gated.held().total() >= 4, "calls of the second engine", second)
+    gated.halted(second, engines=2)
     before = owned(gated)
     # and the first wakes up
     os.kill(sleeper.pid, signal.SIGCONT)
