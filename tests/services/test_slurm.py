@@ -141,10 +141,12 @@ def test_jobs_that_are_ended_again_and_again(slurm: SlurmServer, tmp_path: Path,
         killed = 0
         for round_ in range(1, 5):
             # When a job that does something is ended, after each sixth mini-batch
-            wait_for(lambda done=round_ * 6: work.ended() >= done or run.done(), "mini-batches")
-            begun, ended = work.lines("begin"), {tuple(line[:2]) for line in work.lines("end")}
-            busy = [int(line[1]) for line in begun if tuple(line[:2]) not in ended]
-            killed += end_one(slurm, how, busy)
+            busy = wait_for(
+                lambda done=round_ * 6: run.done() or (work.ended() >= done and at_work(slurm, work)), "a job at work"
+            )
+            if busy is not True:
+                end_one(slurm, how, busy)
+                killed += 1
         finished = run.result()
     # Then the result is that of the serial run, and no mini-batch has spent a try
     assert work.result() == work.oracle()
@@ -154,11 +156,15 @@ def test_jobs_that_are_ended_again_and_again(slurm: SlurmServer, tmp_path: Path,
     nothing_left(slurm, work)
 
 
-def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> bool:
-    """End a job that is at work, if one is; or all, by one that is more urgent."""
-    busy = [number for number in busy if slurm.job(number).state == "RUNNING"]
-    if not busy:
-        return False
+def at_work(slurm: SlurmServer, work: Work) -> list[int]:
+    """Jobs in which a run() is going on."""
+    begun, ended = work.lines("begin"), {tuple(line[:2]) for line in work.lines("end")}
+    busy = [int(line[1]) for line in begun if tuple(line[:2]) not in ended]
+    return [number for number in busy if slurm.job(number).state == "RUNNING"]
+
+
+def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> None:
+    """End a job that is at work; or all, by one that is more urgent."""
     if how == "scancel":
         slurm.cancel(busy[-1])
     elif how == "preempted":
@@ -166,7 +172,6 @@ def end_one(slurm: SlurmServer, how: str, busy: list[int]) -> bool:
         slurm.wait_for(urgent)
     else:
         slurm.kill(busy[-1])
-    return True
 
 
 def test_no_run_is_cut_by_a_walltime(slurm: SlurmServer, tmp_path: Path) -> None:
