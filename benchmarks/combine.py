@@ -61,8 +61,6 @@ def prepare(small: bool) -> None:
 
 
 def with_daskbatch(out: Path, small: bool) -> harness.Timing:
-    import pyarrow.csv  # noqa: F401 - a run has it by then
-
     from daskbatch.store.combine import combine, write_processed_csv
     from daskbatch.store.segments import SegmentFolder
     from daskbatch.types import Chunk
