@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import append
 
 from daskbatch.errors import RunFailed, SegmentDamaged
 from daskbatch.store import combine_parquet, early_sync, open_files, payloads, publishing
 from daskbatch.store.combine import combine, write_processed_csv
 from daskbatch.store.combine_parquet import unify
-from daskbatch.store.formats import format_result
 from daskbatch.store.segments import SegmentFolder, SegmentWriter
 from daskbatch.types import UNKNOWN_ITEMS, Chunk, Record
 
@@ -42,9 +42,7 @@ def stored(folder: Path, results: Sequence[Any], suffix: str, seed: int = 0, tas
     for numbers in tasks:
         writer = dice.choice(writers)
         for i in numbers:
-            payload = format_result(results[i], suffix, "append_row")
-            record = Record(i // 3, i % 3, len(results[i]), payload.returned, payload.rows, 0, 0, 0, 0.5)
-            writer.append(record, payload.data, payload.columns)
+            append(writer, i, results[i], suffix)
         chunk = writer.commit()
         assert chunk is not None
         chunks.append(chunk)

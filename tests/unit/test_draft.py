@@ -17,14 +17,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import append
 
 from daskbatch.errors import SegmentDamaged
 from daskbatch.store import combine_parquet, draft, early_sync
 from daskbatch.store.combine import Combined, combine
 from daskbatch.store.draft import Draft
-from daskbatch.store.formats import format_result
 from daskbatch.store.segments import SegmentFolder, SegmentWriter
-from daskbatch.types import Chunk, Record
+from daskbatch.types import Chunk
 
 
 @pytest.fixture(autouse=True)
@@ -34,15 +34,33 @@ def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "LEAST_FREE", 0)
 
 
+class HeldDisk:
+    """Writing to it takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+
+@pytest.fixture
+def held_disk(monkeypatch: pytest.MonkeyPatch) -> HeldDisk:
+    disk, write_all = HeldDisk(), early_sync.write_all
+
+    def write(fd: int, data: memoryview) -> None:
+        disk.reached.set()
+        disk.go_on.wait()
+        write_all(fd, data)
+
+    monkeypatch.setattr(early_sync, "write_all", write)
+    return disk
+
+
 def commit(folder: Path, results: Sequence[Any], suffix: str, tasks: Sequence[Sequence[int]]) -> list[Chunk]:
     """Write result number i as mini-batch (i // 3, i % 3), each task's into a segment of its own."""
     chunks = []
     for task, numbers in enumerate(tasks):
         writer = SegmentWriter(folder, f"{suffix[1:]}-{task}")
         for i in numbers:
-            payload = format_result(results[i], suffix, "append_row")
-            record = Record(i // 3, i % 3, len(results[i]), payload.returned, payload.rows, 0, 0, 0, 0.5)
-            writer.append(record, payload.data, payload.columns)
+            append(writer, i, results[i], suffix)
         chunk = writer.commit()
         assert chunk is not None
         chunks.append(chunk)
@@ -270,22 +288,15 @@ def test_a_system_without_another_thread(tmp_path: Path, monkeypatch: pytest.Mon
     one.drop()
 
 
-def test_an_interrupt_while_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_disk: HeldDisk
+) -> None:
     # Given a result whose rest is being written, for which somebody does not want to wait
     chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
     monkeypatch.setattr(draft, "_PORTION", 1)
     one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
-    begun, go_on = threading.Event(), threading.Event()
-    write_all = early_sync.write_all
-
-    def slow(fd: int, data: memoryview) -> None:
-        begun.set()
-        go_on.wait()
-        write_all(fd, data)
-
-    monkeypatch.setattr(early_sync, "write_all", slow)
     one.look(chunks, lambda: (3, 0))
-    begun.wait()
+    held_disk.reached.wait()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         interrupting = threading.Thread(target=interrupt_who_waits_for, args=[one])
@@ -303,7 +314,7 @@ def test_an_interrupt_while_the_rest_is_written(tmp_path: Path, monkeypatch: pyt
     assert dropping.is_alive()
     assert one._file is not None
     assert one._file._fd >= 0
-    go_on.set()
+    held_disk.go_on.set()
     dropping.join()
     assert {path.suffix for path in tmp_path.iterdir()} == {".seg"}
 
@@ -345,28 +356,21 @@ def test_it_keeps_no_process_from_its_end(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
-def test_it_can_be_dropped_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_dropped_while_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_disk: HeldDisk
+) -> None:
     # Given a draft in the middle of a portion
     chunks = commit(tmp_path, RESULTS, ".csv", TASKS)
     monkeypatch.setattr(draft, "_PORTION", 1)
     one = Draft(SegmentFolder(tmp_path), tmp_path, "out.csv")
-    begun, go_on = threading.Event(), threading.Event()
-    write_all = early_sync.write_all
-
-    def slow(fd: int, data: memoryview) -> None:
-        write_all(fd, data)
-        begun.set()
-        go_on.wait()
-
-    monkeypatch.setattr(early_sync, "write_all", slow)
     one.look(chunks, lambda: (3, 0))
-    begun.wait()
+    held_disk.reached.wait()
     # When it is dropped
     dropping = threading.Thread(target=one.drop)
     dropping.start()
     while not one._dropped:
         dropping.join(0.001)
-    go_on.set()
+    held_disk.go_on.set()
     dropping.join()
     # Then it does not write it to its end, and nothing is left
     assert one._written < len(RESULTS)
