@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import eager_drafts
 import psutil
-from lives import DRAFTS, kill
+from lives import kill
 from outside_cluster import OutsideCluster
 from results import Undisturbed, check, window
 
@@ -45,7 +46,7 @@ class Chaos:
     def run(self) -> None:
         """Run, kill, run again; check the result."""
         with self._somewhere() as given:
-            prelude = DRAFTS if self.drafts else ""
+            prelude = eager_drafts.PRELUDE if self.drafts else ""
             command = self.expected.command(self.folder, *given, prelude=prelude)
             codes = command.again_and_again(self._kill_some)
             if codes[-1] == 1 and "init() failed" in command.said():

@@ -15,12 +15,10 @@ from typing import Any
 
 import psutil
 
-__all__ = ["DRAFTS", "PATIENCE", "Command", "descendants", "kill", "parent_of", "wait_for"]
+__all__ = ["PATIENCE", "Command", "descendants", "kill", "parent_of", "wait_for"]
 
 PATIENCE = 60.0
 """Seconds after which something that should have happened has not."""
-DRAFTS = "from daskbatch.store import draft; draft.ENOUGH, draft.LEAST_EACH, draft.LEAST_FREE = 1, 0, 0"
-"""A prelude: the beginning of a result is written during the run, however small it is."""
 _MOST_LIVES = 200
 
 Watch = Callable[["subprocess.Popen[bytes]"], None]

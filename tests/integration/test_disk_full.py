@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import eager_drafts
 import pytest
 from deaths import environment
-from lives import DRAFTS, Command
+from lives import Command
 from results import Undisturbed, check, window
 
 KIB = 1024
@@ -62,7 +63,7 @@ def test_the_result_is_begun_in_vain(point: str, tmp_path: Path, undisturbed: Ca
     # Given a disk that is full for a moment, just when the beginning of the result is written
     expected = undisturbed("table")
     plan = environment(tmp_path / "points", f"{point}=error:ENOSPC@1")
-    command = expected.command(tmp_path, environment=plan, prelude=DRAFTS)
+    command = expected.command(tmp_path, environment=plan, prelude=eager_drafts.PRELUDE)
     # Then that is no failure: it is written at the end
     assert command.live() == 0, command.said()
     assert (tmp_path / "points" / f"{point}.1").exists()

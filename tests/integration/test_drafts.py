@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import eager_drafts
 import pytest
 
 import daskbatch
@@ -32,18 +33,16 @@ SCRIPT = """
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[Combined | None]:
-    """Have the smallest result begun early; tell what became of it at the end."""
-    monkeypatch.setattr(draft, "ENOUGH", 1)
-    monkeypatch.setattr(draft, "LEAST_EACH", 0)
-    monkeypatch.setattr(draft, "LEAST_FREE", 0)
+    """Have the smallest result begun early, and whatever the load; tell what became of it at the end."""
+    eager_drafts.install(monkeypatch.setattr)
     found = []
     publish = draft.Draft.publish
 
-    def look(one: draft.Draft, *given: Any) -> Combined | None:
+    def tell(one: draft.Draft, *given: Any) -> Combined | None:
         found.append(publish(one, *given))
         return found[-1]
 
-    monkeypatch.setattr(draft.Draft, "publish", look)
+    monkeypatch.setattr(draft.Draft, "publish", tell)
     return found
 
 

@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import eager_drafts
 import psutil
 import pytest
 from deaths import Death, paused_at
-from lives import DRAFTS, kill, wait_for
+from lives import kill, wait_for
 from results import KINDS, Undisturbed, check, window
 
 SIDES = ("before", "after")
@@ -35,7 +36,7 @@ def deaths() -> list[Death]:
         for turn, side in enumerate(SIDES)
     ]
     found += [Death("client", f"{step}.{side}", "table", 2) for step in COMBINES for side in SIDES]
-    found += [Death("client", f"draft.write.{side}", "table", number) for number, side in enumerate(SIDES, 1)]
+    found += [Death("client", f"draft.write.{side}", "table") for side in SIDES]
     found += [Death("client", f"segments.drop.{side}", "good") for side in SIDES]
     found += [
         Death("client", "run.before", "stream", 3, paused=True),
@@ -57,7 +58,7 @@ def test_every_way_to_die(
     # Given a run in which somebody dies
     expected, points = undisturbed(death.kind), tmp_path / "points"
     (scratch := tmp_path / "scratch").mkdir()
-    prelude = DRAFTS if death.point.startswith("draft") else ""
+    prelude = eager_drafts.PRELUDE if death.point.startswith("draft") else ""
     surroundings = {**death.environment(points), "TMPDIR": str(scratch)}
     command = expected.command(tmp_path, environment=surroundings, prelude=prelude)
 
