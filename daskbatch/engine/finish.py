@@ -10,6 +10,7 @@ from daskbatch import errors
 from daskbatch.engine.books import Books
 from daskbatch.engine.epoch import Epoch
 from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.signals import Interrupts
 from daskbatch.engine.stop import Stop
 from daskbatch.layout import partial_name
 from daskbatch.options.public import public_options
@@ -25,7 +26,13 @@ __all__ = ["publish", "stop_of", "summarise"]
 
 
 def publish(
-    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, epoch: Epoch, client: Client | None = None
+    spec: RunSpec,
+    folder: RunFolder,
+    books: Books,
+    stop: Stop | None,
+    epoch: Epoch,
+    interrupts: Interrupts,
+    client: Client | None = None,
 ) -> tuple[Combined | None, Stop | None]:
     """Combine what was committed: under its final name if the run is complete, else under a partial one.
 
@@ -33,6 +40,8 @@ def publish(
     ----------
     epoch : Epoch
         Asked right before the result gets its name whether the run is another engine's by now.
+    interrupts : Interrupts
+        Told then that they come too late to keep it from that.
     client : Client, optional
         Whose workers combine on a store; else this process does.
 
@@ -49,7 +58,7 @@ def publish(
         What was committed is not there any more, and the run could do it again.
     """
     try:
-        return _publish(spec, folder, books, stop, epoch, client)
+        return _publish(spec, folder, books, stop, epoch, interrupts, client)
     except errors.SegmentDamaged as error:
         if stop is None:
             raise
@@ -79,14 +88,24 @@ def stop_of(error: Exception) -> Stop:
 
 
 def _publish(
-    spec: RunSpec, folder: RunFolder, books: Books, stop: Stop | None, epoch: Epoch, client: Client | None
+    spec: RunSpec,
+    folder: RunFolder,
+    books: Books,
+    stop: Stop | None,
+    epoch: Epoch,
+    interrupts: Interrupts,
+    client: Client | None,
 ) -> tuple[Combined | None, Stop | None]:
-    def confirm() -> None:
+    def check() -> None:
         taken = epoch.look()
         if taken is not None:
             raise _Displaced(taken)
 
-    confirm()
+    def confirm() -> None:
+        check()
+        interrupts.decide()
+
+    check()
     if books.chunks:
         folder.processed.parent.mkdir(parents=True, exist_ok=True)
         write_processed_csv(folder.results, folder.scratch, books.chunks, folder.processed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Self
@@ -105,11 +106,27 @@ class Presence:
         if not self._finishing:
             return
         try:
-            kill = kill or bool(wait(self._finishing.values(), _FINISH_PATIENCE).not_done)
+            kill = kill or not self._finish()
         except KeyboardInterrupt:
             kill = True
         if kill:
             self.end("kill", list(self._finishing))
+
+    def _finish(self) -> bool:
+        """Whether it has ended in time, and before a signal came."""
+        for call in self._finishing.values():
+            call.add_done_callback(self._inbox.put)
+        until = time.monotonic() + _FINISH_PATIENCE
+        left = len(self._finishing)
+        while left:
+            try:
+                message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return False
+            if isinstance(message, int):
+                return False
+            left -= isinstance(message, Future)
+        return True
 
     def _renew(self) -> None:
         calls: dict[str, Future[Any]] = {}

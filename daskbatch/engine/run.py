@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -186,12 +185,8 @@ class _Run:
 
     def _canceled(self, planned: bool) -> errors.RunCanceled:
         error = errors.RunCanceled(f"interrupted {'at the end' if planned else 'before anything was started'}")
-        error.exit_code = self._exit_code
+        error.exit_code = self.interrupts.exit_code
         return error
-
-    @property
-    def _exit_code(self) -> int:
-        return 128 + (self.interrupts.number or signal.SIGINT)
 
     def _take_back(self) -> None:
         """Nothing was run: leave the output folder without a trace of a run."""
@@ -226,6 +221,7 @@ class _Run:
         """Work and combine; what turns out to be damaged is done again."""
         while True:
             self._open_books(found)
+            combined = None
             try:
                 with contextlib.ExitStack() as self.cluster:
                     self.cluster.callback(setattr, self, "client_there", None)
@@ -235,11 +231,13 @@ class _Run:
                     with self.phase("combine"):
                         self.epoch.enter("combine")
                         combined, stop = publish(
-                            self.spec, self.folder, self.books, stop, self.epoch, self.client_there
+                            self.spec, self.folder, self.books, stop, self.epoch, self.interrupts, self.client_there
                         )
                     self._leave_cluster()
                     return stop, combined
             except KeyboardInterrupt:
+                if combined is not None:  # it is there, and counts
+                    return stop, combined
                 return Stop(errors.RunCanceled, "interrupted while the results were combined"), None
             except errors.SegmentDamaged as error:
                 self.round += 1
@@ -345,5 +343,5 @@ class _Run:
         if isinstance(raised, (errors.RunFailed, errors.RunCanceled)):
             raised.summary = summary
         if isinstance(raised, errors.RunCanceled):
-            raised.exit_code = self._exit_code
+            raised.exit_code = self.interrupts.exit_code
         raise raised from stop.cause

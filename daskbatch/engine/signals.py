@@ -15,7 +15,8 @@ class Interrupts:
     """Take both signals while a run goes on, where this is the main thread.
 
     While somebody listens on `inbox` a signal's number is put there; before and after, it is raised as
-    KeyboardInterrupt. The handlers found are put back at the end.
+    KeyboardInterrupt. Once the result is decided, the first signal more is put there all the same: it ends waits, and
+    leaves the result as it is. The handlers found are put back at the end.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Interrupts:
         self.listening = False
         self.number: int | None = None
         """The last signal that came."""
+        self._spared = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -36,8 +38,19 @@ class Interrupts:
             if handler is not None:  # one that was not set from Python cannot be put back from it
                 signal.signal(number, handler)
 
+    def decide(self) -> None:
+        """The result is about to get its name: who interrupts from here on must not find it there and not counted."""
+        self._spared = 1
+
+    @property
+    def exit_code(self) -> int:
+        """Of a process that the last signal has ended."""
+        return 128 + (self.number or signal.SIGINT)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         if not self.listening:
-            raise KeyboardInterrupt
+            self._spared -= 1
+            if self._spared < 0:
+                raise KeyboardInterrupt
         self.inbox.put(number)

@@ -240,6 +240,53 @@ def test_a_signal_while_results_are_combined(
     assert not list((tmp_path / "out").glob("*predictions*"))
 
 
+# Once there is a result, makes a step of the run's end wait for a file.
+WAIT = """
+import time
+from pathlib import Path
+import {module} as module
+
+step = module.{name}
+
+def wait(*args, **kwargs):
+    if Path({out!r}, "predictions.csv").exists():
+        Path({notes!r}, "waits").touch()
+        while not Path({notes!r}, "go").exists():
+            time.sleep(0.01)
+    return step(*args, **kwargs)
+
+module.{name} = wait
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("daskbatch.store.publishing", "sync_folder"),
+        ("daskbatch.worker.plugin", "forget_topic"),
+        ("daskbatch.engine.run", "summarise"),
+    ],
+)
+def test_a_signal_when_there_is_a_result_does_not_take_it_back(
+    module: str, name: str, start: Start, notes: Path, tmp_path: Path, eventually: Callable[..., None],
+    descendants: Callable[[], list[psutil.Process]],
+) -> None:  # fmt: skip
+    # Given a run whose result has its name already
+    names = {"out": str(tmp_path / "out"), "notes": str(notes)}
+    process = start(prelude=WAIT.format(module=module, name=name, **names))
+    eventually((notes / "waits").exists, "the step")
+    # When the signal comes
+    process.send_signal(signal.SIGTERM)
+    (notes / "go").touch()
+    _, err = process.communicate(timeout=60)
+    # Then the run is complete: there is no result that its summary does not know
+    assert "Traceback" not in err
+    assert process.returncode == 0
+    assert descendants() == []
+    assert summary(tmp_path)["status"] == "Completed"
+    assert summary(tmp_path)["items"]["succeeded"] == 99
+
+
 # Nothing but a signal ends the wait for shutdown().
 PATIENT = """
 from daskbatch.engine import over_dask, presence
