@@ -163,6 +163,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not in_folder(item.path, *TOGETHER))
 
 
+def pytest_collection_finish() -> None:
+    """What is imported stays: it is not gone through each time that a test looks for what it has left."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What tests print of file names that are no text cannot go from process to process as it is."""
@@ -206,5 +212,6 @@ def no_leaks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     gc.collect()
     assert wait_until(lambda: listening() <= sockets), f"sockets left listening: {listening() - sockets}"
     assert wait_until(lambda: blocking_threads() <= threads), f"threads left: {blocking_threads() - threads}"
-    # At each look: a thread that has just ended may have been the last to know of what holds a file.
-    assert wait_until(lambda: gc.collect() >= 0 and open_files() <= files), f"files left open: {open_files() - files}"
+    # Collected at each look: a thread that has just ended may have been the last to know of what holds a file.
+    closed = open_files() <= files or wait_until(lambda: gc.collect() >= 0 and open_files() <= files)
+    assert closed, f"files left open: {open_files() - files}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,6 +88,7 @@ class Attempts:
         self._copies = copies
         self._copy: Copy | None = None
         self.reader: Any = None
+        _import_libraries("" if table is None else table.format, suffix)
         if table is not None:
             from daskbatch.store import inputs
 
@@ -177,6 +179,18 @@ class Attempts:
             whole_stream = batch.stop == OPEN_END and batch.start == 0
             failure["rest"] = phase == "read" and whole_stream and not isinstance(error, SchemaError)
             return Answer(items, failure=failure, ended=failure["rest"])
+
+
+def _import_libraries(form: str, suffix: str) -> None:
+    """What the first mini-batch needs: an import is no part of its time, nor of its deadline."""
+    needed = {
+        "pandas": bool(form),
+        "pyarrow.parquet": form == "parquet",
+        "daskbatch.store.tables": bool(form) or suffix == ".parquet",
+    }
+    for name, is_needed in needed.items():
+        if is_needed:
+            import_module(name)
 
 
 def failure_of(error: Exception, phase: str, names: CopyNames | None = None) -> dict[str, Any]:
