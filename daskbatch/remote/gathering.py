@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import Sequence
 
 from daskbatch.errors import SegmentDamaged
@@ -11,6 +10,7 @@ from daskbatch.failpoints import failpoint
 from daskbatch.remote.put import put_bytes
 from daskbatch.remote.retrying import USUAL, Limit
 from daskbatch.remote.segments import SegmentObjects
+from daskbatch.store.checksum import crc32
 from daskbatch.store.segments import Index, Span, parse_index
 from daskbatch.types import Chunk, Record
 
@@ -40,7 +40,7 @@ def gather(segments: SegmentObjects, chunks: Sequence[Chunk], limit: Limit = USU
             record = Record(*row)
             payload = data[place : place + record.length]
             place += record.length
-            if zlib.crc32(payload) != record.checksum:
+            if crc32(payload) != record.checksum:
                 where = f"{segments.where(chunk.segment)}: the result of mini-batch {record.file}-{record[1]}"
                 raise SegmentDamaged(f"{where} is damaged")
             found.append((record, signatures[record.columns], payload))
@@ -53,4 +53,4 @@ def gather(segments: SegmentObjects, chunks: Sequence[Chunk], limit: Limit = USU
     token = put_bytes(segments.where(segment), b"".join([*payloads, encoded]), segments.options, limit)
     failpoint("gather.after")
     middle = sum(map(len, payloads))
-    return Chunk(segment, 0, middle, middle + len(encoded), len(index), zlib.crc32(encoded), token)
+    return Chunk(segment, 0, middle, middle + len(encoded), len(index), crc32(encoded), token)

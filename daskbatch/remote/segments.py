@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import tempfile
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, TypeVar
@@ -19,6 +18,7 @@ from daskbatch.remote.options import StorageOptions
 from daskbatch.remote.put import put_bytes
 from daskbatch.remote.retrying import USUAL, Limit
 from daskbatch.remote.urls import join
+from daskbatch.store.checksum import crc32
 from daskbatch.store.segments import Index, Span
 from daskbatch.types import Chunk, Record
 
@@ -192,7 +192,7 @@ class SegmentObjectWriter:
         failpoint("segment.put.before")
         token = put_bytes(join(self._url, segment), payloads + index, self._options, self._limit)
         failpoint("segment.put.after")
-        chunk = Chunk(segment, 0, middle, middle + len(index), len(self._index), zlib.crc32(index), token)
+        chunk = Chunk(segment, 0, middle, middle + len(index), len(self._index), crc32(index), token)
         self.abandon()
         return chunk
 

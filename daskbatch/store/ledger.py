@@ -29,13 +29,13 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from daskbatch.errors import RunFailed
 from daskbatch.failpoints import failpoint
+from daskbatch.store.checksum import crc32
 from daskbatch.store.segments import sync_folder, write_all
 from daskbatch.types import Chunk
 
@@ -49,15 +49,15 @@ _SEAL_BYTES = len(_SEAL % 0)
 def seal(line: Mapping[str, Any], before: int) -> tuple[bytes, int]:
     """A line as it is written, and the CRC-32 of the file with it; `before` is that without it."""
     text = json.dumps(line, separators=(",", ":"))[:-1].encode()
-    checksum = zlib.crc32(text, before)
+    checksum = crc32(text, before)
     data = text + (_SEAL % checksum).encode()
-    return data, zlib.crc32(data[len(text) :], checksum)
+    return data, crc32(data[len(text) :], checksum)
 
 
 def is_sealed(line: bytes, before: int) -> bool:
     """Whether these are the bytes that `seal` gave."""
     text = line[:-_SEAL_BYTES]
-    return line[-_SEAL_BYTES:] == (_SEAL % zlib.crc32(text, before)).encode()
+    return line[-_SEAL_BYTES:] == (_SEAL % crc32(text, before)).encode()
 
 
 def sealed_header(run_id: str, epoch: int, earlier: Sequence[tuple[str, int]], **more: str) -> bytes:
@@ -221,7 +221,7 @@ class Ledger:
     def _continue(self, data: bytes) -> None:
         """Count what the file has got."""
         self._size += len(data)
-        self._checksum = zlib.crc32(data, self._checksum)
+        self._checksum = crc32(data, self._checksum)
 
     def _soon(self) -> None:
         """Have it durable before long."""

@@ -6,12 +6,12 @@ For a million mini-batches this holds 60 MB: the indexes' fields that are needed
 from __future__ import annotations
 
 import copy
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.errors import RunFailed, SegmentDamaged
+from daskbatch.store.checksum import crc32
 from daskbatch.store.segments import Segments, Span, parse_index
 from daskbatch.types import Chunk
 
@@ -128,7 +128,7 @@ class Payloads:
         record = self.records[number]
         segment, place, length = int(record["segment"]), int(record["place"]), int(record["length"])
         ((data, _),) = self.source.read([(self._span(segment, place, length), None)])
-        if zlib.crc32(data) != record["checksum"]:
+        if crc32(data) != record["checksum"]:
             raise self._damaged(segment, number)
         return data
 
@@ -148,7 +148,7 @@ class Payloads:
             part = self.records[numbers.start : numbers.stop]
             done = 0
             for number, size, checksum in zip(numbers, part["length"].tolist(), part["checksum"].tolist(), strict=True):
-                if zlib.crc32(block[done : done + size]) != checksum:
+                if crc32(block[done : done + size]) != checksum:
                     raise self._damaged(int(part["segment"][0]), number)
                 done += size
             yield block, numbers

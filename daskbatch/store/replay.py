@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from daskbatch.errors import RunFailed
+from daskbatch.store.checksum import crc32
 from daskbatch.store.ledger import is_sealed
 from daskbatch.types import Chunk
 
@@ -151,7 +151,7 @@ def _parsed(data: bytes) -> Iterator[tuple[dict[str, Any], int] | None]:
             if not is_sealed(line, checksum):
                 break
             some.append(line)
-            checksum = zlib.crc32(line, checksum)
+            checksum = crc32(line, checksum)
         # One call for many is twice as fast.
         yield from zip(json.loads(b"[" + b",".join(some) + b"]"), map(len, some), strict=True)
         if len(some) < len(raw[start : start + _LINES]):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from daskbatch.errors import SegmentDamaged
 from daskbatch.failpoints import failpoint
+from daskbatch.store.checksum import crc32
 from daskbatch.store.open_files import OpenFiles
 from daskbatch.store.refusal import naming
 from daskbatch.types import Chunk, Record
@@ -67,7 +67,7 @@ class Index:
         Else the checksum is the one by which the payload was checked when it came.
         """
         number = self._signatures.setdefault(columns, len(self._signatures))
-        checksum = record.checksum or zlib.crc32(payload)
+        checksum = record.checksum or crc32(payload)
         self._records.append(_RECORD.pack(*record[:5], number, len(payload), checksum, record[8]))
 
     def encoded(self) -> bytes:
@@ -132,7 +132,7 @@ class SegmentWriter:
             failpoint("segment.sync.after")
         if os.fstat(self._fd).st_size != self._written:
             raise SegmentDamaged(f"{self._segment} was written to by someone else")
-        chunk = Chunk(self._segment, start, middle, self._written, len(self._index), zlib.crc32(index))
+        chunk = Chunk(self._segment, start, middle, self._written, len(self._index), crc32(index))
         self._start = self._written
         self._forget()
         if self._written >= self._roll_bytes:
@@ -320,7 +320,7 @@ def parse_index(
 
     if isinstance(data, SegmentDamaged):
         raise data
-    if len(data) != chunk.end - chunk.index or zlib.crc32(data) != chunk.checksum:
+    if len(data) != chunk.end - chunk.index or crc32(data) != chunk.checksum:
         raise SegmentDamaged(
             f"{segments.where(chunk.segment)}: bytes {chunk.index} to {chunk.end} are not those that were committed"
         )

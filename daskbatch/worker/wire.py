@@ -21,6 +21,7 @@ from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
+from daskbatch.store.checksum import crc32
 from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, MiniBatchSize, TableFormat
 
 __all__ = [
@@ -152,7 +153,7 @@ def pack_frame(
     seconds: float = 0.0,
 ) -> bytes:
     """One frame, checksum included."""
-    numbers = (file, index, items, returned, rows, columns, len(payload), zlib.crc32(payload))
+    numbers = (file, index, items, returned, rows, columns, len(payload), crc32(payload))
     head = _HEADER.pack(_MAGIC, kind, *numbers, seconds)
     return head + payload
 
@@ -201,7 +202,7 @@ class FrameReader:
                     torn = head + length
                     break
                 payload = bytes(view[at + head : stop])
-                if zlib.crc32(payload) != crc:
+                if crc32(payload) != crc:
                     raise NotAFrame
                 at = stop
                 yield _FRAME((kind, file, index, items, returned, rows, columns, crc, seconds, payload))
