@@ -24,7 +24,7 @@ class Interrupts:
         self.listening = False
         self.number: int | None = None
         """The last signal that came."""
-        self._spared = 0
+        self._spared: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,7 +40,8 @@ class Interrupts:
 
     def decide(self) -> None:
         """The result is about to get its name: who interrupts from here on must not find it there and not counted."""
-        self._spared = 1
+        if self._spared is None:
+            self._spared = 1
 
     @property
     def exit_code(self) -> int:
@@ -50,7 +51,7 @@ class Interrupts:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         if not self.listening:
-            self._spared -= 1
-            if self._spared < 0:
+            if not self._spared:
                 raise KeyboardInterrupt
+            self._spared -= 1
         self.inbox.put(number)

@@ -72,12 +72,12 @@ def start(tmp_path: Path, notes: Path, script: Callable[..., str], files: Callab
     started: list[subprocess.Popen[str]] = []
     inputs, entry = files(99), script(SCRIPT)
 
-    def begin(*arguments: object, prelude: str = "") -> subprocess.Popen[str]:
+    def begin(*arguments: object, prelude: str = "", options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         program = f"{prelude}\nfrom daskbatch.cli import main\nmain()"
         own = ["-c", program] if prelude else ["-m", "daskbatch"]
         command = [
             *(sys.executable, *own, "run", entry, inputs, "--output", str(tmp_path / "out"), "--json"),
-            *("--mini-batch-size", "1", "--process-count-per-node", "2", "--"),
+            *("--mini-batch-size", "1", "--process-count-per-node", "2", *options, "--"),
             *("--notes", str(notes), *map(str, arguments)),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -285,6 +285,24 @@ def test_a_signal_when_there_is_a_result_does_not_take_it_back(
     assert descendants() == []
     assert summary(tmp_path)["status"] == "Completed"
     assert summary(tmp_path)["items"]["succeeded"] == 99
+
+
+def test_nor_does_it_where_there_is_no_file(
+    start: Start, notes: Path, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    # Given a run that writes its summary alone, and is about to do so
+    names = {"out": str(notes), "notes": str(notes)}
+    (notes / "predictions.csv").touch()
+    wait = WAIT.format(module="daskbatch.engine.run", name="summarise", **names)
+    process = start(prelude=wait, options=("--output-action", "summary_only"))
+    eventually((notes / "waits").exists, "the step")
+    # When the signal comes
+    process.send_signal(signal.SIGINT)
+    (notes / "go").touch()
+    process.communicate(timeout=60)
+    # Then the run is complete
+    assert process.returncode == 0
+    assert summary(tmp_path)["status"] == "Completed"
 
 
 # Nothing but a signal ends the wait for shutdown().

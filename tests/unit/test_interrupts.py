@@ -34,6 +34,7 @@ def test_once_the_result_is_decided_the_first_ends_waits_and_the_second_is_raise
     with Interrupts() as interrupts:
         interrupts.decide()
         interrupt()
+        interrupts.decide()  # which a second time changes nothing
         assert interrupts.inbox.get_nowait() == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             interrupt()
