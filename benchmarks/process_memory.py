@@ -34,6 +34,14 @@ def _present(process: psutil.Process) -> int:
         return 0
 
 
+def _is_copy(child: psutil.Process, of: psutil.Process) -> bool:
+    """Whether a child has been forked and is not yet its own program: its memory is its parent's, counted there."""
+    try:
+        return bool(child.cmdline() == of.cmdline())
+    except psutil.Error:
+        return False
+
+
 @dataclass
 class Peaks:
     """What was seen of a process tree, in bytes."""
@@ -61,6 +69,7 @@ class Peaks:
             self.last = children = client.children(recursive=True)
             self.total = max(self.total, sum(_present(process) for process in [client, *children]))
             if marks:
+                children = [child for child in children if not _is_copy(child, client)]
                 for process in [client, *children]:
                     self.marks[process.pid] = max(self.marks.get(process.pid, 0), resident(process))
                 self.client = self.marks[client.pid]

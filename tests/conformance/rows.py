@@ -95,7 +95,8 @@ ROWS = (
         (
             "`Environment`, `CondaDependencies.create`, `env.docker`",
             "yes",
-            "this Python runs the script, and says what it lacks; building is asked for; Docker images are ignored",
+            "this Python runs the script, and says what it lacks; one is built where `config.json` has"
+            ' `"build_environments": true`; Docker images are ignored',
             "test_environments",
         ),
         ("`ParallelRunConfig`, `ParallelRunStep`", "yes", "see below", "test_config_and_step"),
@@ -305,7 +306,12 @@ ROWS = (
         ("Splitting one big Parquet file", "yes", "at its row groups", "test_one_big_parquet_file_is_split"),
         ("No duplicates", "yes", "", "test_no_duplicates"),
         ("Resume after preemption", "yes", "the same command again", "test_resume_after_preemption"),
-        ("A DataFrame as input", "yes", "pandas or Dask", "test_a_dataframe_as_input"),
+        (
+            "A DataFrame as input",
+            "yes",
+            "Dask; of pandas `Dataset.Tabular.from_pandas_dataframe(frame)`",
+            "test_a_dataframe_as_input",
+        ),
         ("Progress that keeps moving", "yes", "", "test_progress_that_moves"),
         ("Timeouts that mean it", "yes", "", "test_timeouts_that_mean_it"),
     ),
