@@ -104,8 +104,9 @@ def cli(ctx: click.Context, /) -> None:
 @with_inputs
 @click.option(
     "--output",
-    metavar="FOLDER",
-    help="Folder of the result, the logs and the summary: a new one, or that of the same run.",
+    metavar="FOLDER|URL",
+    help="Folder of the result, the logs and the summary, or a URL of a store such as s3://bucket/out: a new one, or"
+    " that of the same run.",
 )
 @with_options()
 @click.option("--fresh", is_flag=True, help="Discard the run in the output folder, whatever it is, and begin anew.")

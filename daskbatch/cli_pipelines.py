@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from daskbatch.errors import RunCanceled
+
 __all__ = ["pairs", "runs_command", "submit_pipeline"]
 
 
@@ -29,10 +31,15 @@ def submit_pipeline(
         regenerate_outputs=regenerate_outputs,
     )
     click.echo(run.id)
-    if wait:
+    look = f"daskbatch runs -e {name}. Its folder: {run.folder}"
+    if not wait:
+        click.echo(f"It runs by itself: {look}", err=True)
+        return
+    try:
         run.wait_for_completion(show_output=True)
-    else:
-        click.echo(f"It runs by itself: daskbatch runs -e {name}. Its folder: {run.folder}", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"The waiting has ended, and the run goes on: {look}", err=True)
+        raise click.exceptions.Exit(RunCanceled.exit_code) from None
 
 
 @click.command("runs")

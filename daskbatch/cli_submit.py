@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.exceptions import Exit
 
 from daskbatch.cli_entry import ARGUMENTS, EntryCommand
 from daskbatch.cli_options import given, given_inputs, with_inputs, with_options
 from daskbatch.cli_pipelines import submit_pipeline
+from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed
+
+if TYPE_CHECKING:
+    from daskbatch.api.submit_run import Submitted
 
 __all__ = ["submit_command"]
 
@@ -18,8 +24,9 @@ __all__ = ["submit_command"]
 @with_inputs
 @click.option(
     "--output",
-    metavar="FOLDER",
-    help="Folder of the result, the logs and the summary: a new one, or that of the same run.",
+    metavar="FOLDER|URL",
+    help="Folder of the result, the logs and the summary, or a URL of a store such as s3://bucket/out: a new one, or"
+    " that of the same run.",
 )
 @with_options()
 @click.option(
@@ -38,7 +45,12 @@ __all__ = ["submit_command"]
 )
 @click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="A tag of a pipeline's run; repeatable.")
 @click.option("--regenerate-outputs", is_flag=True, help="Do all steps of a pipeline anew.")
-@click.option("--wait", is_flag=True, help="Show what is done, and wait for the end. Ctrl-C ends the waiting alone.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Show what is done, wait for the end, and end as the run does: 0 completed, 1 failed or lost, 130 canceled."
+    " Ctrl-C ends the waiting alone, with 130.",
+)
 @click.pass_context
 def submit_command(
     ctx: click.Context, /, entry: str, inputs: tuple[str, ...], named: tuple[str, ...], output: str | None,
@@ -76,9 +88,27 @@ def submit_command(
 
     made = submit(entry, chosen, output=output, arguments=ctx.meta[ARGUMENTS], **given(values))
     click.echo(made.run_id)
-    click.echo(f"It runs by itself, as {made.job}: daskbatch status {output}; daskbatch logs -f {output}", err=True)
+    place = shlex.quote(output)
+    look = f"daskbatch status {place}" + ("" if "://" in made.output else f"; daskbatch logs -f {place}")
+    click.echo(f"It runs by itself, as {made.job}: {look}", err=True)
     if wait:
-        from daskbatch.api.run_logs import log_lines
+        _wait(made, look)
 
-        for line in log_lines(output, follow=True):
-            click.echo(line)
+
+def _wait(made: Submitted, look: str) -> None:
+    """Wait for the run's end, and end as it does."""
+    from daskbatch.api.submit_wait import wait_for_end
+
+    goes_on = f"The waiting has ended, and the run goes on: {look}"
+    try:
+        ended = wait_for_end(made, click.echo)
+    except KeyboardInterrupt:
+        click.echo(goes_on, err=True)
+        raise Exit(RunCanceled.exit_code) from None
+    except RunFailed:
+        raise
+    except DaskbatchError as error:  # such as a store that is away: no word about the run
+        raise RunFailed(f"{error}\n{goes_on}") from error
+    if ended.state != "Completed":
+        log = f"\n  What it said is in {made.log}" if "://" in made.output else ""
+        raise (RunCanceled if ended.state == "Canceled" else RunFailed)(ended.text + log)

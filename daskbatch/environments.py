@@ -58,7 +58,10 @@ def resolve(environment: Mapping[str, Any], build: bool = False) -> tuple[str | 
         return path, [f"environment {name!r}: {line}" for line in (*notices, *_left_out(wanted))]
     lacking = list(_lacking(wanted, pins_tensorflow_below_2(environment)))
     if lacking:
-        lacking.append(f"{sys.executable} runs the script all the same; build=True makes a Python that has them")
+        lacking.append(
+            f'{sys.executable} runs the script all the same; "build_environments": true in config.json makes a Python'
+            " that has them"
+        )
     return None, [f"environment {name!r}: {line}" for line in (*_stand_in(wanted), *lacking)]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import sys
 import threading
@@ -35,6 +36,10 @@ def leave_soon(with_users_code: bool = False) -> None:
         There are objects of the user's, be there a module of the user's or not.
     """
     atexit.register(_leave, with_users_code)
+    if "logging" in sys.modules:
+        # Imported before, it would be ended after: handlers of the user's have names of their module to use.
+        atexit.unregister(logging.shutdown)
+        atexit.register(logging.shutdown)
 
 
 class _There:

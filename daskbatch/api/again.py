@@ -112,7 +112,7 @@ def status(output: Folder, storage_options: Mapping[str, object] | Sequence[str]
     output : path or URL
         The output folder.
     storage_options : mapping, optional
-        How the store is reached, where it is a URL.
+        How the store is reached, where it is a URL; by default as its user has told `daskbatch.submit`.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def cancel(output: Folder, storage_options: Mapping[str, object] | Sequence[str]
     output : path or URL
         The output folder.
     storage_options : mapping, optional
-        How the store is reached, where it is a URL.
+        How the store is reached, where it is a URL; by default as its user has told `daskbatch.submit`.
 
     Returns
     -------
@@ -159,6 +159,9 @@ def _opened(output: Folder, options: object) -> AbstractContextManager[RunFolder
     from daskbatch.engine.opening import opened
 
     place = path_or_url("output", output)
+    submitted = read_submission(place) if "://" in place and not options else None
+    if submitted is not None:
+        options = submitted.options["output_storage_options"]
     return opened(place, output_options(options, None, place))
 
 
@@ -169,14 +172,15 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
         folder.refresh()
         record = folder.read_record()
         place = folder.place
-    submitted = read_submission(place) if record is None else None
+    # What was asked of this coordinator may differ from what the run began with.
+    submitted = read_submission(place) if record is None or VARIABLES_VARIABLE in os.environ else None
     if record is None and submitted is None:
         raise UsageError(
             f"There is no run in {os.fspath(output)!r} to go on with. Give the output folder of one, or repeat its"
             " command."
         )
-    known = record.options if record is not None else submitted.options if submitted else {}
-    if VARIABLES_VARIABLE in os.environ:  # this is the coordinator of a submitted run
+    known = submitted.options if submitted is not None else record.options if record is not None else {}
+    if VARIABLES_VARIABLE in os.environ:
         options = {"environment_variables": json.loads(os.environ.pop(VARIABLES_VARIABLE)), **options}
     kept = [name for name in known["environment_variables"] if "environment_variables" not in options]
     if WORKSPACE_VARIABLE in kept:

@@ -12,12 +12,16 @@ from daskbatch.engine.status import RunStatus
 from daskbatch.errors import UsageError
 from daskbatch.layout import COORDINATOR_LOG, LOGS
 
-__all__ = ["log_lines"]
+__all__ = ["GOING_ON", "LOOK_EVERY", "LOST_LOOKS", "STATUS_EVERY", "LogFiles", "log_lines"]
 
-_EVERY = 1.0  # seconds between looks at files that may lie on a shared filesystem
-_STATUS_EVERY = 5  # looks
-_GOING_ON = ("Submitted", "Running")
-_LOST_LOOKS = 4  # at the status: a job that was killed, or whose node failed, may be put back into its queue
+LOOK_EVERY = 1.0
+"""Seconds between looks at files that may lie on a shared filesystem."""
+STATUS_EVERY = 5
+"""Looks at files for each one at the status."""
+GOING_ON = ("Submitted", "Running")
+"""States of a run that has not ended."""
+LOST_LOOKS = 4
+"""At the status: a job that was killed, or whose node failed, may be put back into its queue."""
 
 
 def log_lines(
@@ -52,19 +56,16 @@ def log_lines(
             " daskbatch status tells how it is."
         )
     seen = [status(output, storage_options)]
-    folder = Path(output) / LOGS
-    read: dict[Path, int] = {}
+    logs = LogFiles(Path(output) / LOGS, user=user)
     looks = 0
     while True:
         over = not follow or _is_over(seen)
-        for path, name in _user_logs(folder) if user else _run_logs(folder):
-            for line in _new_lines(path, read, ended=over):
-                yield f"{name}: {line}" if name else line
+        yield from logs.new_lines(ended=over)
         if over:
             break
-        time.sleep(_EVERY)
+        time.sleep(LOOK_EVERY)
         looks += 1
-        if looks % _STATUS_EVERY == 0:
+        if looks % STATUS_EVERY == 0:
             seen.append(status(output, storage_options))
     if follow and seen[-1].state == "Lost":
         yield from seen[-1].text.splitlines()
@@ -72,10 +73,10 @@ def log_lines(
 
 def _is_over(seen: list[RunStatus]) -> bool:
     """Whether a run has ended, or is lost and has been for some looks; they are all that is kept of ``seen``."""
-    del seen[:-_LOST_LOOKS]
+    del seen[:-LOST_LOOKS]
     if seen[-1].state == "Lost":
-        return len(seen) == _LOST_LOOKS and all(status.state == "Lost" for status in seen)
-    return seen[-1].state not in _GOING_ON
+        return len(seen) == LOST_LOOKS and all(status.state == "Lost" for status in seen)
+    return seen[-1].state not in GOING_ON
 
 
 def _run_logs(folder: Path) -> list[tuple[Path, str]]:
@@ -94,14 +95,35 @@ def _user_logs(folder: Path) -> list[tuple[Path, str]]:
     ]
 
 
-def _new_lines(path: Path, read: dict[Path, int], *, ended: bool) -> Iterator[str]:
-    """What has been added; a line that is not whole waits for its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(read.get(path, 0))
-            data = file.read()
-    except OSError:
-        return
-    whole = data if ended else data[: data.rfind(b"\n") + 1]
-    read[path] = read.get(path, 0) + len(whole)
-    yield from whole.decode(errors="replace").splitlines()
+class LogFiles:
+    """The logs of a run, and how much of each was read.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the logs.
+    user : bool
+        Those of the entry script.
+    """
+
+    def __init__(self, folder: Path, *, user: bool = False) -> None:
+        self._folder = folder
+        self._files = _user_logs if user else _run_logs
+        self._read: dict[Path, int] = {}
+
+    def new_lines(self, *, ended: bool) -> Iterator[str]:
+        """What has been added; a line that is not whole waits for its end."""
+        for path, name in self._files(self._folder):
+            for line in self._new_of(path, ended):
+                yield f"{name}: {line}" if name else line
+
+    def _new_of(self, path: Path, ended: bool) -> Iterator[str]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                data = file.read()
+        except OSError:
+            return
+        whole = data if ended else data[: data.rfind(b"\n") + 1]
+        self._read[path] = self._read.get(path, 0) + len(whole)
+        yield from whole.decode(errors="replace").splitlines()

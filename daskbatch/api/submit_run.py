@@ -7,10 +7,11 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
@@ -51,6 +52,10 @@ class Submitted:
     """Folder or URL: all that `daskbatch.status`, `daskbatch.cancel` and the commands need."""
     job: str
     """Who does it, such as ``"job 12 of slurm"``."""
+    log: Path
+    """File with what that says; below the output folder, or in the home folder where the output is on a store."""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+    """Where it is a process of this host."""
 
 
 def submit(
@@ -104,24 +109,25 @@ def submit(
     command = cancel_command(spec.compute) if spec.compute.is_queue else ""
     made = Submission(run_id, spec.compute.type if spec.compute.is_queue else LOCAL, "", command, stored)
     write_submission(spec.output, made)
+    log = _log(spec.output)
     try:
-        made = _with_job(made, _begin(spec))
+        job, process = _begin(spec, log)
+        made = _with_job(made, job)
     except BaseException:
         forget_submission(spec.output)
         raise
     write_submission(spec.output, made)
-    return Submitted(run_id, spec.output, made.text)
+    return Submitted(run_id, spec.output, made.text, log, process)
 
 
 def _with_job(made: Submission, job: str) -> Submission:
     return Submission(made.run_id, made.queue, job, made.cancel_command, made.options)
 
 
-def _begin(spec: RunSpec) -> str:
-    log = _log(spec.output)
+def _begin(spec: RunSpec, log: Path) -> tuple[str, subprocess.Popen[bytes] | None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)  # with a dashboard its secret link is in there
-    variables = {VARIABLES_VARIABLE: json.dumps(dict(spec.environment_variables))} if spec.environment_variables else {}
+    variables = {VARIABLES_VARIABLE: json.dumps(dict(spec.environment_variables))}
     if spec.compute.is_queue:
         job = coordinator_job(spec.compute, spec.output, str(log))
         try:
@@ -131,7 +137,7 @@ def _begin(spec: RunSpec) -> str:
             raise UsageError(
                 f"the coordinator's job for compute={spec.compute.name!r} was not taken: {error}"
             ) from error
-        return str(job.job_id)
+        return str(job.job_id), None
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "daskbatch", "resume", spec.output],
@@ -141,7 +147,9 @@ def _begin(spec: RunSpec) -> str:
             env={**os.environ, **variables},
             start_new_session=True,
         )
-    return str(process.pid)
+    # Else it would stay as a zombie until this process ends, and look as if it ran.
+    threading.Thread(target=process.wait, name="daskbatch-coordinator-wait", daemon=True).start()
+    return str(process.pid), process
 
 
 @contextmanager

@@ -25,7 +25,7 @@ __all__ = ["RunDetails"]
 
 _STILL = (
     "RunDetails shows the run as it is now, and does not move: ipywidgets is missing. Next:"
-    " pip install 'daskbatch[jupyter]', or call show() again."
+    " pip install ipywidgets, or call show() again."
 )
 _said: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Calls to workers that cannot block the engine: one stuck worker is not the others' affair."""
+"""Calls to scheduler and workers that cannot block the engine: one stuck worker is not the others' affair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from daskbatch.failpoints import failpoint
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["begin_calls", "call_workers", "fetch", "told_of"]
+__all__ = ["begin_calls", "call_workers", "fetch", "present_workers", "told_of"]
+
+_ANSWER_TIMEOUT = 10.0  # seconds
 
 
 def begin_calls(
@@ -40,6 +42,24 @@ def fetch(client: Client, future: Future[Any], put: Callable[[tuple[Any, Any]], 
         put((future, result))
 
     call.add_done_callback(arrived)
+
+
+def present_workers(client: Client) -> dict[str, dict[str, Any]] | None:
+    """What the scheduler says of its workers, by address; None where it does not answer, for now.
+
+    Not ``Client.scheduler_info``: that returns what its cache holds by then, and every few seconds the client itself
+    puts an answer into it that has no workers. All would be taken for lost.
+    """
+    try:
+        answer = client.sync(_identity, client, callback_timeout=_ANSWER_TIMEOUT)
+    except OSError:  # a timeout is one
+        return None
+    workers: dict[str, dict[str, Any]] = answer["workers"]
+    return workers
+
+
+async def _identity(client: Client) -> Any:
+    return await cast(Any, client.scheduler).identity(n_workers=-1)
 
 
 def call_workers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def publish(
     epoch : Epoch
         Asked right before the result gets its name whether the run is another engine's by now.
     interrupts : Interrupts
-        Told then that they come too late to keep it from that.
+        Held then: they come too late to keep it from that. Decided at the end.
     client : Client, optional
         Whose workers combine on a store; else this process does.
 
@@ -58,15 +59,19 @@ def publish(
         What was committed is not there any more, and the run could do it again.
     """
     try:
-        return _publish(spec, folder, books, stop, epoch, interrupts, client)
+        combined, stop = _publish(spec, folder, books, stop, epoch, interrupts, client)
+        interrupts.decide()  # where there is no file to write, too
+        return combined, stop
     except errors.SegmentDamaged as error:
         if stop is None:
             raise
         return None, stop or stop_of(error)
     except _Displaced as error:
         return None, error.stop
-    except (errors.RunFailed, StorageError, OSError) as error:
+    except Exception as error:  # of a store's worker or of Arrow, too: what is committed counts, and is told
         return None, stop or stop_of(error)
+    finally:
+        interrupts.release()
 
 
 class _Displaced(Exception):
@@ -103,7 +108,7 @@ def _publish(
 
     def confirm() -> None:
         check()
-        interrupts.decide()
+        interrupts.hold()
 
     check()
     if books.chunks:
@@ -122,7 +127,8 @@ def _publish(
     name = partial if stop is not None else spec.append_row_file_name
     combined = folder.combine(books.chunks, name, confirm, epoch.ledger, client, epoch.draft)
     if stop is None:
-        folder.remove(partial)
+        with contextlib.suppress(OSError, StorageError):  # an earlier one that stays is no reason to fail
+            folder.remove(partial)
     return combined, stop
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.comm.addressing import get_address_host
 
-from daskbatch.engine.calls import begin_calls, call_workers
+from daskbatch.engine.calls import begin_calls, call_workers, present_workers
 from daskbatch.errors import RunFailed
 from daskbatch.events import Event, Notice
 from daskbatch.spec import RunSpec
@@ -134,9 +134,11 @@ class Places:
         RunFailed
             The scheduler is gone, or a worker cannot write into the output folder.
         """
-        workers = self._client.scheduler_info(n_workers=-1).get("workers")
-        if workers is None:  # the client has given up looking for it
+        if self._client.status in ("closing", "closed") or self._client.scheduler is None:  # it has given up looking
             raise RunFailed(SCHEDULER_GONE)
+        workers = present_workers(self._client)
+        if workers is None:
+            return []
         gone = [place for place in self.all if workers.get(place.address, {}).get("id") != place.id]
         self.all = [place for place in self.all if place not in gone]
         self.names = frozenset(str(info["name"]) for info in workers.values())

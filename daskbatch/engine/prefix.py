@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -246,8 +247,7 @@ class RunPrefix(RunFolder):
 
     def read_beat(self, number: int) -> dict[str, Any] | None:
         """The last sign of life."""
-        data = read_object(self._urls.beat(number), self.options, self._limit)
-        content = None if data is None else json.loads(data)
+        content = json.loads(read_object(self._urls.beat(number), self.options, self._limit) or b"null")
         return content if isinstance(content, dict) else None
 
     def forget_beat(self, number: int) -> None:
@@ -282,7 +282,7 @@ class RunPrefix(RunFolder):
     def fetch_plan(self, digest: str) -> None:
         """Have the plan that an earlier engine has made, if it can be had."""
         data = read_object(self.key(f"plan-{digest[:32]}.gz"), self.options)
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, zlib.error):  # one that is damaged cannot be had
             _keep(self.plan, b"" if data is None else gzip.decompress(data))
 
     def fetch_logs(self) -> None:

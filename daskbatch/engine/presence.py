@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Self
 
-from daskbatch.engine.calls import begin_calls
+from daskbatch.engine.calls import begin_calls, present_workers
 from daskbatch.worker.plugin import RunPlugin, forget_topic
 from daskbatch.worker.plugin_calls import end_slots, renew_lease
 from daskbatch.worker.plugin_settings import PluginSettings
@@ -79,7 +79,7 @@ class Presence:
         with contextlib.suppress(Exception):  # the scheduler is gone, or the lease's end has done it
             self._client.sync(self._client._unregister_worker_plugin, self._name, callback_timeout=_END_TIMEOUT)
         try:
-            self._client.run_on_scheduler(forget_topic, self._topic)
+            self._client.run_on_scheduler(forget_topic, self._topic, callback_timeout=_END_TIMEOUT)
             self._client._event_handlers.pop(self._topic, None)
         except Exception:  # it has no daskbatch, or runs nothing for clients
             with contextlib.suppress(Exception):
@@ -132,6 +132,6 @@ class Presence:
         calls: dict[str, Future[Any]] = {}
         while not self._ended.wait(_RENEW_EVERY):
             with contextlib.suppress(Exception):  # a scheduler that is gone is noticed elsewhere
-                workers = self._client.scheduler_info(n_workers=-1)["workers"]
-                idle = [worker for worker in workers if worker not in calls or calls[worker].done()]
+                workers = present_workers(self._client)
+                idle = [worker for worker in workers or () if worker not in calls or calls[worker].done()]
                 calls.update(begin_calls(self._client, renew_lease, self._name, workers=idle))

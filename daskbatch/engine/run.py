@@ -233,7 +233,6 @@ class _Run:
                         combined, stop = publish(
                             self.spec, self.folder, self.books, stop, self.epoch, self.interrupts, self.client_there
                         )
-                        self.interrupts.decide()  # where there is no file to write, too
                     self._leave_cluster()
                     return stop, combined
             except KeyboardInterrupt:

@@ -31,7 +31,7 @@ from daskbatch.store.formats import suffix_of
 from daskbatch.store.segments import Writer
 from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import tensorflow1
-from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
+from daskbatch.worker.attempt import ENDS, Answer, Attempts, failure_of, parts_of
 from daskbatch.worker.entry import configure
 from daskbatch.worker.fetched import told, with_files
 from daskbatch.worker.models import model_variables
@@ -73,7 +73,9 @@ def run_serially(
     with own_script(spec, prepared.source, prepared.script_digest, folder) as script:
         try:
             script.init()
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             failure = failure_of(error, "start")
             why = f"init() failed ({failure['error']}: {failure['message']})"
             books.stop = Stop(InitFailed, why, failure["traceback"])

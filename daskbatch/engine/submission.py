@@ -80,6 +80,8 @@ def forget_submission(place: str) -> None:
 
 def state_of(submission: Submission) -> JobState | None:
     """How the coordinator's job is, by the queue; None where it does not tell."""
+    if not submission.job:  # it is about to be begun
+        return None
     if submission.queue != LOCAL:
         return states_of(submission.queue, [submission.job]).get(submission.job)
     try:

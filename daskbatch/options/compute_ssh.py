@@ -117,7 +117,7 @@ def _names_of_asyncssh(what: str) -> list[str]:
     try:
         from asyncssh import SSHClientConnectionOptions
     except ImportError:
-        raise UsageError(f"{what} is of type ssh, which needs asyncssh. Next: pip install 'daskbatch[hpc]'") from None
+        raise UsageError(f"{what} is of type ssh, which needs asyncssh. Next: pip install asyncssh") from None
     names = set(inspect.signature(SSHClientConnectionOptions.prepare).parameters)
     return sorted(names - {*_SECRET, *_NOT_GIVEN})
 

@@ -54,7 +54,7 @@ def job_class(compute: Compute) -> type[Job]:
     except ImportError:
         raise UsageError(
             f"compute={compute.name!r} is of type {compute.type}, which needs dask-jobqueue. Next: pip install"
-            " 'daskbatch[hpc]'"
+            " dask-jobqueue"
         ) from None
     modules = {"htcondor": htcondor, "lsf": lsf, "moab": moab, "oar": oar, "pbs": pbs, "sge": sge, "slurm": slurm}
     found: type[Job] = getattr(modules[compute.type], QUEUES[compute.type])

@@ -203,7 +203,7 @@ class Copies:
         shutil.rmtree(copy.root, ignore_errors=True)
 
     @staticmethod
-    def stops(error: Exception) -> bool:
+    def stops(error: BaseException) -> bool:
         """Whether an error that came up here is the store's, and not one mini-batch's."""
         return isinstance(error, StorageError) and not is_of_one(error)
 

@@ -122,7 +122,7 @@ class _RowGroups:
         if table.schema != self._schema:
             table = pa.Table.from_arrays(
                 [
-                    table.column(field.name).cast(field.type)
+                    _cast(table.column(field.name), field)
                     if field.name in table.column_names
                     else pa.nulls(table.num_rows, field.type)
                     for field in self._schema
@@ -140,6 +140,17 @@ class _RowGroups:
         self._tables = [rest] if self._rows else []
         # One chunk: the writer cuts its pages at chunks, and those are not to be seen in the file.
         return table.slice(0, rows).combine_chunks()
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:  # a whole number that no double is, say
+        raise RunFailed(
+            f"column {field.name!r} is {column.type} in some mini-batches, and {field.type} because of others, into"
+            f" which not all values fit: {error}. Let run() return one type, for example with .astype(str), or write"
+            " .csv or .jsonl."
+        ) from error
 
 
 def _read(data: memoryview) -> list[pa.RecordBatch]:

@@ -26,7 +26,10 @@ from daskbatch.worker.wire import READ, RUN
 if TYPE_CHECKING:
     from daskbatch.remote.copies import Copies, Copy
 
-__all__ = ["Answer", "Attempts", "failure_of", "parts_of"]
+__all__ = ["ENDS", "Answer", "Attempts", "failure_of", "parts_of"]
+
+ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends a process, where it is raised in user code. All else is an error of the user's."""
 
 _LONGEST_MESSAGE = 20_000  # characters; an error may quote all of its input
 _NOT_RETRIED = (ResultError, SchemaError, MultiLineText)
@@ -169,7 +172,9 @@ class Attempts:
             failpoint("run.after")
             payload = self.format(result)
             return Answer(items, payload, None, time.perf_counter() - began)
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             if self._copies is not None and phase == "read" and self._copies.stops(error):
                 raise
             failure = failure_of(error, phase, self._names)
@@ -193,7 +198,7 @@ def _import_libraries(form: str, suffix: str) -> None:
             import_module(name)
 
 
-def failure_of(error: Exception, phase: str, names: CopyNames | None = None) -> dict[str, Any]:
+def failure_of(error: BaseException, phase: str, names: CopyNames | None = None) -> dict[str, Any]:
     """An error as the engine is told of it, with the objects' names in the place of their copies'."""
     within = (names or CopyNames()).within
     return {
@@ -205,7 +210,7 @@ def failure_of(error: Exception, phase: str, names: CopyNames | None = None) -> 
     }
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """What the error says, as far as it can be said."""
     try:
         text = str(error)

@@ -95,8 +95,7 @@ ROWS = (
         (
             "`Environment`, `CondaDependencies.create`, `env.docker`",
             "yes",
-            "this Python runs the script, and says what it lacks; one is built where `config.json` has"
-            ' `"build_environments": true`; Docker images are ignored',
+            'this Python runs the script, or one built for `"build_environments": true`; Docker images are ignored',
             "test_environments",
         ),
         ("`ParallelRunConfig`, `ParallelRunStep`", "yes", "see below", "test_config_and_step"),

@@ -307,6 +307,25 @@ def test_the_run_outlives_who_has_submitted_it(house: House, tmp_path: Path) -> 
     assert house.calls("one") == [5]
 
 
+def test_ctrl_c_ends_the_waiting_of_the_command_alone(house: House, tmp_path: Path) -> None:
+    gate, file = tmp_path / "gate", tmp_path / "pipeline.yml"
+    house.two(gate).save(file)
+    # As in a terminal: what a shell starts by & ignores Ctrl-C
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from daskbatch.cli import main"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{program}; main()", "submit", str(file), "--wait"], cwd=house.ws.root,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        wait_for(lambda: house.calls("two"), "the second step's call")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "The waiting has ended, and the run goes on: daskbatch runs -e pipeline" in err
+    gate.touch()
+    run = PipelineRun.get(house.ws, out.splitlines()[0])
+    assert run.wait_for_completion(timeout_seconds=PATIENCE) == "Completed"
+
+
 def test_a_run_whose_coordinator_is_killed_is_resumed(house: House, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     run = house.experiment.submit(house.two(gate, environment_variables={"WORD": "w"}))

@@ -351,6 +351,53 @@ def test_a_submitted_run_that_waits_can_be_canceled(slurm: SlurmServer, tmp_path
     assert work.result() == work.oracle()
 
 
+def test_a_command_that_waits_ends_as_the_run_does(slurm: SlurmServer, tmp_path: Path) -> None:
+    work = Work(tmp_path, 2, 0)
+
+    def waited() -> subprocess.CompletedProcess[str]:
+        command = work.command("submit", TARGET, "--wait", "--error-threshold", "0", "--run-max-try", "1")
+        return subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+
+    good = work.script.read_text()
+    work.script.write_text("def init(): raise ValueError('no model')\ndef run(mini_batch): return mini_batch\n")
+    failed = waited()
+    assert failed.returncode == 1
+    assert "ValueError: no model" in failed.stdout
+    assert "daskbatch: error: Failed: run " in failed.stderr
+    slurm.wait_until_empty()
+    # Then with another script: nothing is begun
+    work.script.write_text(good)
+    other = waited()
+    assert other.returncode == 1
+    assert "has changed" in other.stdout
+    slurm.wait_until_empty()
+    # In another folder it completes
+    work.output = tmp_path / "out2"
+    completed = waited()
+    assert completed.returncode == 0, completed.stderr
+    assert work.result() == work.oracle()
+    # and where another result is, that is not taken for this one's
+    slurm.wait_until_empty()
+    work.script.write_text(f"{good}\n# changed\n")
+    refused = waited()
+    assert refused.returncode == 1
+    assert "has begun nothing" in refused.stderr
+    slurm.wait_until_empty()
+
+
+def test_a_command_that_waits_for_a_run_that_is_canceled_in_the_queue(slurm: SlurmServer, tmp_path: Path) -> None:
+    work = Work(tmp_path, 2, 0)
+    command = work.command("submit", {**TARGET, "queue": "down"}, "--wait")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waits:
+        assert waits.stdout is not None
+        assert waits.stdout.readline()
+        daskbatch_says("cancel", str(work.output))
+        _, told = waits.communicate(timeout=60)
+    assert waits.returncode == 130
+    assert "daskbatch: error: Canceled: run " in told
+    slurm.wait_until_empty()
+
+
 def test_variables_of_a_submitted_run_stand_in_no_file(slurm: SlurmServer, tmp_path: Path) -> None:
     work = Work(tmp_path, 2, 0)
     work.script.write_text("import os\ndef run(mini_batch): return [os.environ['SECRET'][::-1]]\n")

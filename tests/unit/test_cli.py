@@ -151,6 +151,42 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, error: BaseException, code:
     assert f"daskbatch: error: {str(error) or 'Interrupted.'}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("ended", "code", "told"),
+    [
+        ("Completed", 0, ""),
+        ("Failed", 1, "daskbatch: error: Failed: run id"),
+        ("Lost", 1, "daskbatch: error: Lost: run id"),
+        ("Canceled", 130, "daskbatch: error: Canceled: run id"),
+        (errors.RunFailed("it has begun nothing"), 1, "daskbatch: error: it has begun nothing\n"),
+        (
+            errors.UsageError("no credentials"),
+            1,
+            "no credentials\nThe waiting has ended, and the run goes on: daskbatch",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "The waiting has ended, and the run goes on: daskbatch status 'o t'; daskbatch logs",
+        ),
+    ],
+)
+def test_a_submission_that_waits_ends_as_the_run_does(
+    monkeypatch: pytest.MonkeyPatch, ended: str | BaseException, code: int, told: str
+) -> None:
+    def wait_for_end(made: Any, say: Any) -> SimpleNamespace:
+        if isinstance(ended, BaseException):
+            raise ended
+        return SimpleNamespace(state=ended, text=f"{ended}: run id")
+
+    made = SimpleNamespace(run_id="id", job="process 1", output="/o t", log="log")
+    monkeypatch.setitem(sys.modules, "daskbatch.api.submit_run", SimpleNamespace(submit=lambda *_, **__: made))
+    monkeypatch.setitem(sys.modules, "daskbatch.api.submit_wait", SimpleNamespace(wait_for_end=wait_for_end))
+    result = invoke("submit", "score.py", "in", "--output", "o t", "--wait")
+    assert (result.exit_code, result.stdout) == (code, "id\n")
+    assert told in result.stderr
+
+
 @pytest.mark.parametrize("option", ["--quiet", "--json", None])
 def test_a_failed_run_shows_the_traceback_first_and_once(monkeypatch: pytest.MonkeyPatch, option: str | None) -> None:
     fake(monkeypatch, failing(errors.ThresholdExceeded("2 items failed")))

@@ -147,6 +147,13 @@ def test_parquet_types_that_do_not_unify_name_both_mini_batches(tmp_path: Path) 
     assert sorted(path.suffix for path in tmp_path.iterdir()).count(".seg") == len(list(tmp_path.iterdir()))
 
 
+def test_a_value_that_does_not_fit_the_common_type_is_said_with_its_column(tmp_path: Path) -> None:
+    chunks = stored(tmp_path, [[{"id": 2**60 + 1}], [{"id": 0.5}]], ".parquet")
+    with pytest.raises(RunFailed, match=r"column 'id' is int64 .* and double because of others.*1152921504606846977"):
+        combine(SegmentFolder(tmp_path), tmp_path, chunks, tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
 @pytest.mark.parametrize("group_bytes", [300, 2**20])
 def test_parquet_bytes_do_not_depend_on_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int

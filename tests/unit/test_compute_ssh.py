@@ -244,3 +244,8 @@ def test_a_configuration_that_ends_the_check_of_host_keys(folder: Path, when: st
             asyncio.run(worker.connect())
         refused_for_that = "says UserKnownHostsFile none" in str(error.value)
         assert refused_for_that == (address == "a" and not known)
+
+
+def test_without_asyncssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncssh", None)
+    assert refused(type="ssh", hosts=["a"]).endswith("needs asyncssh. Next: pip install asyncssh")

@@ -136,7 +136,10 @@ def test_what_this_python_lacks_is_told_package_by_package() -> None:
         "numpy=1.1 is asked for, this Python has 2.4.1",
         "tensorflow==1.15.2 is asked for, this Python has 2.21.0: `import tensorflow` is its tensorflow.compat.v1",
         "no-such-package>=3 is asked for, this Python has no no-such-package",
-        f"{sys.executable} runs the script all the same; build=True makes a Python that has them",
+        (
+            f'{sys.executable} runs the script all the same; "build_environments": true in config.json makes a Python'
+            " that has them"
+        ),
     ]
 
 

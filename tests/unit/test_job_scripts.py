@@ -252,7 +252,7 @@ def test_what_is_missing_is_said(compute: Compute, message: str) -> None:
 
 def test_without_dask_jobqueue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(UsageError, match=r"compute='t' is of type slurm.*pip install 'daskbatch\[hpc\]'"):
+    with pytest.raises(UsageError, match=r"compute='t' is of type slurm.*pip install dask-jobqueue$"):
         script(Compute("slurm", "t", LEAST))
 
 

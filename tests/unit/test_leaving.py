@@ -35,6 +35,34 @@ threading.Thread(target=thread).start()
 """
 
 
+LOGS = """
+import json, logging
+
+class Late(logging.Handler):
+    lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+    def flush(self):
+        with open("log.json", "w") as file:
+            json.dump(self.lines, file)
+
+logging.getLogger("users").addHandler(Late())
+logging.getLogger("users").warning("said at last")
+"""
+
+
+def test_log_handlers_are_flushed_while_their_modules_are_there(tmp_path: Path) -> None:
+    # Given a handler of the user's that writes at the end, in a process that had logging before
+    (tmp_path / "users.py").write_text(LOGS)
+    program = "import logging; from daskbatch.leaving import leave_soon; leave_soon(); __import__('users')"
+    # When the process ends, then what was logged is there
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert (tmp_path / "log.json").read_text() == '["said at last"]'
+
+
 HELD = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: None)
