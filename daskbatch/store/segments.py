@@ -150,8 +150,8 @@ class SegmentWriter:
         """Let go of the file. What was not committed is forgotten."""
         self._forget()
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # an error of a network disk closes it all the same
+            os.close(fd)
 
     def _forget(self) -> None:
         self._index = Index()

@@ -25,7 +25,7 @@ from daskbatch.leaving import leave_soon
 from daskbatch.store.copy_names import CopyNames
 from daskbatch.types import MiniBatch
 from daskbatch.worker import entry, script, shim, wire
-from daskbatch.worker.attempt import Attempts, failure_of, parts_of
+from daskbatch.worker.attempt import ENDS, Attempts, failure_of, parts_of
 from daskbatch.worker.interpreter import refuse_missing
 from daskbatch.worker.origins import Origins
 from daskbatch.worker.shim_names import IN_RUNNERS
@@ -111,7 +111,9 @@ class _Runner:
         setup = json.loads(first[0])
         try:
             self._prepare(setup)
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             self._send(wire.FAILED, failure_of(error, "start"))
             return
         self._send(wire.READY, {"init_seconds": time.monotonic() - began})
@@ -175,6 +177,7 @@ class _Runner:
     def _try(self, batch: MiniBatch) -> bool:
         """One try of one mini-batch. False: the stream has ended before it."""
         answer = self.attempts.attempt(batch, self.retries.get(batch.key, 0))
+        self._end_a_fork()  # before it writes on the page, which is its parent's too: that may be in run() still
         self.page.enter(wire.IDLE)
         if answer.payload is not None:
             payload = answer.payload
@@ -212,9 +215,13 @@ class _Runner:
     def _send(self, kind: bytes, message: Mapping[str, Any]) -> None:
         self._write(wire.pack_frame(kind, json.dumps(message).encode()))
 
-    def _write(self, data: bytes) -> None:
+    def _end_a_fork(self) -> None:
+        """A fork of the user's that came back from run() or init() ends: it must not answer as well."""
         if os.getpid() != self.pid:
-            os._exit(1)  # a fork of the user's that came back from run(): it must not answer as well
+            os._exit(1)
+
+    def _write(self, data: bytes) -> None:
+        self._end_a_fork()
         view = memoryview(data)
         while view:
             view = view[os.write(self.result, view) :]

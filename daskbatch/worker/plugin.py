@@ -10,7 +10,7 @@ import queue
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,12 +262,14 @@ class RunPlugin(WorkerPlugin):
         self._overdue = self._overdue + 1 if late else 0
         if self._overdue < 2:
             return
-        await self.end("kill")
-        # For all workers, and for those to come: whoever is first. Stops this very check too.
-        with contextlib.suppress(Exception):
-            await self._worker.scheduler.unregister_worker_plugin(name=self.name)
-        with contextlib.suppress(Exception):
-            await self._worker.scheduler.run_function(function=dumps(forget_topic), args=dumps((self._topic,)))
+        try:
+            await self.end("kill")
+        finally:
+            # For all workers, and for those to come: whoever is first. Stops this very check too.
+            with contextlib.suppress(Exception):
+                await self._worker.scheduler.unregister_worker_plugin(name=self.name)
+            with contextlib.suppress(Exception):
+                await self._worker.scheduler.run_function(function=dumps(forget_topic), args=dumps((self._topic,)))
 
     async def end(self, how: str) -> None:
         """End the slots.
@@ -287,21 +289,32 @@ class RunPlugin(WorkerPlugin):
         await asyncio.shield(self._closing)  # who kills what is finishing waits for the same end
 
     def _close(self) -> None:
+        """Take each step, whatever becomes of the others: what it leaves stays for the life of the worker's process."""
+        errors = []
+        for step in self._last_steps():
+            try:
+                step()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _last_steps(self) -> Iterator[Callable[[], None]]:
         for _ in self._slots:
             slot = self._free.get()  # a killed slot comes back as soon as its task has seen it
             if slot is not None:
-                slot.close()
+                yield slot.close
         self._free.put(None)  # tasks that start after the end find that there is no slot
         if self._upcoming is not None:
-            self._upcoming.close()
+            yield self._upcoming.close
         if self._places is not None:
-            self._places.close()
+            yield self._places.close
         if self._scratch is not None:
-            self._scratch.remove()
+            yield self._scratch.remove
         if self._files is not None:
-            self._files.close()
+            yield self._files.close
         for slot in self._slots:
-            slot.let_go()
+            yield slot.let_go
 
 
 def _process(number: int) -> str:

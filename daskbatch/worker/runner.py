@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import select
+import shlex
 import signal
 import subprocess
 import threading
@@ -62,6 +63,20 @@ class Launch:
     log_limit: int = 256 * 2**20
     """Bytes after which a log file starts anew."""
 
+    @property
+    def out_of_sight(self) -> str:
+        """What to say of a runner that took its worker for gone as soon as it was started, while the worker lives."""
+        what = "the process ended as soon as it was started, because it could not see the Dask worker that started it: "
+        if self.prefix:
+            command = shlex.join(self.prefix)
+            return (
+                f"{what}the command in front of it (command_prefix {command}) must stay in the same process namespace."
+                " Next: for apptainer and singularity leave out --pid and --containall; see docs/environments.md"
+            )
+        return (
+            f"{what}another one is between them. Next: if {self.python} is a shell script, let it exec the interpreter"
+        )
+
 
 class RunnerDied(Exception):
     """Raised when a runner is gone; `verdict` is what its supervisor saw.
@@ -94,7 +109,6 @@ class Runner:
         self._mark = uuid.uuid4().hex
         self._life_lock = threading.Lock()
         self._told: dict[str, Any] | None = None
-        self._finishing = False
         self._work = self._result = self._verdict = self._life = -1
         theirs: dict[str, int] = {}
         try:
@@ -191,8 +205,7 @@ class Runner:
             if self._verdict in ready:
                 verdict = self._read_verdict()
                 yield from self._leftovers()
-                if not self._finishing:
-                    self.let_go()
+                self.let_go()
                 raise RunnerDied(verdict)
 
     def _leftovers(self) -> Iterator[wire.Frame]:
@@ -242,7 +255,6 @@ class Runner:
 
     def finish(self) -> None:
         """Let the runner call ``shutdown()`` and go. `wait` learns when it has; then its supervisor is to `let_go`."""
-        self._finishing = True
         if self._work >= 0:
             # Said, and not only shown by closing: a fork elsewhere in the process may hold the pipe open.
             self._send(b"")
@@ -250,22 +262,7 @@ class Runner:
             self._work = -1
 
     def wait(self) -> dict[str, Any]:
-        """Wait for the end after `finish` or `kill`; the supervisor's deadlines bound it.
-
-        Returns
-        -------
-        dict
-            The verdict.
-        """
-        try:
-            for _ in self.frames():
-                pass
-        except RunnerDied as died:
-            return died.verdict
-        raise AssertionError("frames() ends by RunnerDied alone")
-
-    def bury(self) -> dict[str, Any]:
-        """Wait for the end after `kill`, unheard.
+        """Wait for the end after `finish` or `kill`, unheard; the supervisor's deadlines bound it.
 
         Returns
         -------
@@ -275,12 +272,23 @@ class Runner:
         while True:
             ready = set() if self._told else {fd for fd, _ in self._poll.poll()}
             if self._told or self._verdict in ready:
-                verdict = self._read_verdict()
-                self.let_go()
-                return verdict
+                return self._read_verdict()
+            # Nobody asks any more whether this is a frame: shutdown() may write what it likes.
             with contextlib.suppress(BlockingIOError):
                 if not os.read(self._result, _READ_BYTES):
                     self._poll.unregister(self._result)
+
+    def bury(self) -> dict[str, Any]:
+        """`wait`, then `let_go`.
+
+        Returns
+        -------
+        dict
+            The verdict.
+        """
+        verdict = self.wait()
+        self.let_go()
+        return verdict
 
     def let_go(self) -> None:
         """Have the supervisor end, which is there to remove the scratch folder until then, should we be killed."""

@@ -265,6 +265,9 @@ class Slot:
         self._terminated += reason == "terminated"
         if self._cut and reason == "asked" and self._walltime is not None:
             self._account_for_cut(verdict, failure, self._walltime, report)
+        elif reason == "orphaned" and verdict["phase"] == "start":
+            # Given back, it would be tried for ever: from there this worker, which lives, is never seen.
+            report.init_error = {**failure, "message": self.launch.out_of_sight}
         elif reason in ("asked", "orphaned") or (reason == "terminated" and self._terminated == 1):
             # Somebody outside wants the processes gone. Again and again, and it is the script itself.
             report.died = {**failure, "charged": False}
@@ -326,11 +329,12 @@ class Slot:
 
     def close(self) -> None:
         """Wait until the runner is gone and close the segment. Its supervisor stays until `let_go`."""
-        if self._runner is not None:
-            self._runner.wait()
-        if self._ahead is not None:
-            self._ahead.close()
-        self._writer.close()
+        with contextlib.ExitStack() as steps:  # each is taken, whatever becomes of the one before
+            steps.callback(self._writer.close)
+            if self._ahead is not None:
+                steps.callback(self._ahead.close)
+            if self._runner is not None:
+                self._runner.wait()
 
     def let_go(self) -> None:
         """Nothing is left that the supervisor would have to look after."""

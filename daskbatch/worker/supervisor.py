@@ -24,7 +24,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from daskbatch.worker.wire import IDLE, PHASE_NAMES, Page, PageState
+from daskbatch.worker.wire import IDLE, PHASE_NAMES, START, Page, PageState
 
 __all__ = ["become_subreaper", "supervise"]
 
@@ -61,11 +61,15 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
     stack_fd : int
         Where the runner's fault handler writes stacks.
     """
-    reason, detail = _watch(runner, page, config)
+    child = _Child(runner)
+    if _has_parent(config):
+        reason, detail = _watch(child, page, config)
+    else:  # a worker that lives and reads this is out of sight, whatever the runner may have begun by now
+        reason, detail = "orphaned", {"phase": PHASE_NAMES[START]}
     state = page.state()
     if reason == "timeout":
         _ask_for_stack(runner, stack_fd)
-    status, survivors = _kill_below(runner)
+    survivors = _kill_below(child)
     verdict = {
         "reason": reason,
         "phase": PHASE_NAMES[state.phase],
@@ -73,7 +77,7 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
         "index": state.index,
         "items": state.items,
         "seconds": time.monotonic() - state.began,
-        "status": status,
+        "status": child.status,
         "survivors": survivors,
         "stack": _read_stack(stack_fd),
         **detail,
@@ -89,6 +93,28 @@ def supervise(runner: int, page: Page, config: Mapping[str, Any], stack_fd: int)
         shutil.rmtree(config["scratch"], ignore_errors=True)  # the worker's other supervisors do the same
         if shared:
             remove_if_left(shared)
+
+
+class _Child:
+    """The runner, until it is reaped: from then on its number may be another process's, and nothing is sent to it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.reaped = False
+        self.status: int | None = None
+
+    def has_ended(self) -> bool:
+        """Whether it has. It stays to be reaped, where a system has a way to look without that."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except AttributeError:  # macOS before Python 3.13
+            self.note(*os.waitpid(self.pid, os.WNOHANG))
+            return self.reaped
+
+    def note(self, pid: int, status: int) -> None:
+        """A process has been reaped: it may be this one."""
+        if pid == self.pid:
+            self.reaped, self.status = True, status
 
 
 def _has_parent(config: Mapping[str, Any]) -> bool:
@@ -131,14 +157,14 @@ def _is_orphan(config: Mapping[str, Any]) -> bool:
     return True
 
 
-def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _watch(child: _Child, page: Page, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Wait for a reason to end the tree."""
     asked: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append("terminated"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poll = select.poll()
     poll.register(config["life"], select.POLLIN)
-    ended = _pidfd(runner)
+    ended = _pidfd(child.pid)
     parent = _pidfd(config["parent"])
     for fd in (ended, parent):
         if fd is not None:
@@ -154,7 +180,7 @@ def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dic
         ready = {fd for fd, _ in poll.poll(wait * 1000 + 0.5)}
         if asked:
             return asked[0], {}
-        if ended in ready or (ended is None and _gone(runner)):
+        if ended in ready or (ended is None and child.has_ended()):
             return "exit", {}
         if config["life"] in ready:
             return ("asked" if os.read(config["life"], 1) else "orphaned"), {}
@@ -164,7 +190,7 @@ def _watch(runner: int, page: Page, config: Mapping[str, Any]) -> tuple[str, dic
             return "timeout", {"timeout": timeouts[state.phase]}
         tick += 1
         if limit is not None and state.phase != IDLE:
-            used = _memory(runner, whole_tree=tick % _TREE_EVERY == 0, limit=limit)
+            used = _memory(child.pid, whole_tree=tick % _TREE_EVERY == 0, limit=limit)
             if used > limit:
                 return "memory", {"memory": used, "memory_limit": limit}
         _bound_logs(config["log_limit"])
@@ -183,11 +209,6 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):  # macOS, Linux before 5.3
         return None
-
-
-def _gone(runner: int) -> bool:
-    info = os.waitid(os.P_PID, runner, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return info is not None
 
 
 def _children(pid: int) -> list[int]:
@@ -258,33 +279,33 @@ def _read_stack(stack_fd: int) -> str:
     return ""
 
 
-def _kill_below(runner: int) -> tuple[int | None, list[int]]:
+def _kill_below(child: _Child) -> list[int]:
     """Kill and reap everything below this process.
 
     Returns
     -------
-    status : int or None
-        The runner's wait status.
-    survivors : list of int
+    list of int
         Process ids that no signal ended in time.
     """
-    status = None
     give_up = time.monotonic() + _KILL_PATIENCE
+    # A runner that is reaped already was so a moment ago, and a group that has members keeps its number.
+    group_is_its_own = True
     while time.monotonic() < give_up:
-        with contextlib.suppress(OSError):
-            if not _gone(runner):
-                os.killpg(runner, signal.SIGKILL)
-        for pid in _descendants(os.getpid()) or [runner]:
+        if group_is_its_own:
+            # When it has ended by itself too: without /proc nothing else finds what it has left.
+            with contextlib.suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for pid in _descendants(os.getpid()) or ([] if child.reaped else [child.pid]):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         try:
             while True:
-                pid, ended = os.waitpid(-1, os.WNOHANG)
-                if pid == runner:
-                    status = ended
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                child.note(pid, status)
                 if pid == 0:
                     break
         except ChildProcessError:
-            return status, []
+            return []
+        group_is_its_own = not child.reaped
         time.sleep(0.001)
-    return status, _descendants(os.getpid())
+    return _descendants(os.getpid())

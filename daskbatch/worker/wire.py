@@ -62,7 +62,7 @@ COLUMNS = b"C"  # the column signature that later results mean by their number
 END = b"E"  # the row is over; payload: JSON {"whole"}: false when the time budget or a stop cut it
 
 _MAGIC = b"dskb"
-_HEADER = struct.Struct("<4scIIIIIIIId")
+_HEADER = struct.Struct("<4scIIIIIIQId")
 _LENGTHS = struct.Struct("<QQ")
 _BUFFER_BYTES = 1 << 18  # at the beginning; it grows with the frames
 _KEPT_BYTES = 1 << 22  # a larger one goes with its frame

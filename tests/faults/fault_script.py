@@ -143,6 +143,20 @@ def fork_returns(result):
     return result
 
 
+def fork_raises(result):
+    # The child's error must not end the deadline of its parent, which hangs.
+    if os.fork():
+        time.sleep(3600)
+    raise ValueError("in the child")
+
+
+def generator_forks(result):
+    # The child's generator comes to its end, while its parent hangs in it.
+    if os.fork():
+        time.sleep(3600)
+    yield from result
+
+
 class Odd:
     def __reduce__(self):
         raise TypeError("cannot be pickled")

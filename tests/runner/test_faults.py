@@ -41,6 +41,8 @@ CASES = (
     Case("ignore_sigterm", 2, "RunTimeout", "run_invocation_timeout=1"),
     Case("generator_hangs", 2, "RunTimeout", "run_invocation_timeout=1"),
     Case("grandchildren", 2, "RunTimeout", "run_invocation_timeout=1"),
+    Case("fork_raises", 2, "RunTimeout", "run_invocation_timeout=1"),
+    Case("generator_forks", 2, "RunTimeout", "run_invocation_timeout=1"),
     Case("exit_zero", 2, "ExitedEarly", "code 0"),
     Case("sys_exit", 2, "ExitedEarly", "code 1"),
     Case("segfault", 2, "Crashed", "SIGSEGV"),

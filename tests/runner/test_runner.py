@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,7 +40,43 @@ def run(mini_batch):
         time.sleep(600)
     if what == "memory":
         subprocess.run([sys.executable, "-c", "x = bytearray(400_000_000); import time; time.sleep(600)"])
+    if what == "exit":
+        subprocess.Popen(["sleep", "1"], start_new_session=True)
+        Path("child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+        os._exit(3)
     return mini_batch
+"""
+
+# Read by the interpreter when it starts: takes away what other systems lack, and notes what must not happen.
+OTHER_SYSTEM = """
+import os
+
+missing, note = {missing!r}, {note!r}
+listdir, waitpid, kill = os.listdir, os.waitpid, os.kill
+reaped = set()
+
+def no_proc(path="."):
+    if str(path).startswith("/proc"):
+        raise FileNotFoundError(path)
+    return listdir(path)
+
+def reap(pid, options):
+    found = waitpid(pid, options)
+    reaped.add(found[0])
+    return found
+
+def signal_the_living(pid, number):
+    if pid in reaped:
+        with open(note, "a") as file:
+            file.write(f"{{pid}}\\n")
+    kill(pid, number)
+
+for name in missing:
+    if name.startswith("/"):
+        os.listdir = no_proc
+    else:
+        delattr(os, name)
+os.waitpid, os.kill = reap, signal_the_living
 """
 
 
@@ -146,13 +183,51 @@ def test_daemons_that_left_their_session_die_with_their_runner(who: str, launch:
     verdict = runner.wait()
     assert verdict["reason"] == {"supervisor": "lost", "runner": "exit", "asked": "asked"}[who]
     wait_for(lambda: not daemons(tmp_path))
+    runner.let_go()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [["waitid", "pidfd_open"], ["waitid", "pidfd_open", "/proc"], ["pidfd_open", "/proc"]],
+    ids=["no waitid", "macOS", "macOS, Python 3.13"],
+)
+def test_a_system_that_tells_less_of_processes(missing: list[str], launch: Launch, tmp_path: Path) -> None:
+    # Given a system without some of what Linux has
+    note = tmp_path / "signalled"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(OTHER_SYSTEM.format(missing=missing, note=str(note)))
+    environment = {**launch.environment, "PYTHONPATH": str(tmp_path / "site")}
+    runner, frames = started(replace(launch, environment=environment))
+    # When rows are sent, then they are answered
+    send(runner, "a")
+    assert [next(frames).kind for _ in range(3)] == [wire.COLUMNS, wire.RESULT, wire.END]
+    # and a runner that ends by itself is told of, with its status
+    send(runner, "exit")
+    with pytest.raises(RunnerDied) as died:
+        list(frames)
+    verdict = died.value.verdict
+    assert (verdict["reason"], os.waitstatus_to_exitcode(verdict["status"])) == ("exit", 3)
+    assert verdict["survivors"] == []
+    # and what it had started is gone; no number that may be another process's by now was signalled
+    assert not psutil.pid_exists(int((tmp_path / "child").read_text()))
+    assert not note.exists()
+
+
+def test_garbage_at_the_end_does_not_hide_the_end(launch: Launch, tmp_path: Path) -> None:
+    # Given a shutdown() that writes more into its runner's pipe than a pipe holds
+    more = "\n    for _ in range(3000):\n        os.write(513, b'x' * 1000)\n"
+    (tmp_path / "score.py").write_text(SCRIPT.replace('Path("shutdown").touch()', f'Path("shutdown").touch(){more}'))
+    runner, _ = started(launch)
+    # When it is called, then its end is waited for all the same
+    runner.finish()
+    verdict = runner.wait()
+    assert (verdict["reason"], verdict["status"]) == ("exit", 0)
+    runner.let_go()
 
 
 def test_memory_counts_the_whole_tree(launch: Launch) -> None:
     # Given a run() whose child takes 400 MB where 200 are allowed
-    runner, frames = started(
-        Launch(**{name: getattr(launch, name) for name in launch.__slots__} | {"memory_limit": 200 * 2**20})
-    )
+    runner, frames = started(replace(launch, memory_limit=200 * 2**20))
     send(runner, "memory")
     # When it does, then the supervisor ends it
     with pytest.raises(RunnerDied) as died:

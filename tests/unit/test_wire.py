@@ -95,11 +95,26 @@ def test_frames_in_a_small_buffer(sizes: list[int], cut: int) -> None:
     assert [frame.payload for frame in frames] == payloads
 
 
-def test_a_forged_length_takes_no_memory() -> None:
+class FourGibibytes(bytes):
+    """Says that it is that long: the real thing would take a test too much memory."""
+
+    def __len__(self) -> int:
+        return 2**32
+
+
+def test_a_result_of_four_gibibytes_has_a_frame() -> None:
+    frame = wire.pack_frame(wire.RESULT, FourGibibytes(), file=3)
+    fields = wire._HEADER.unpack_from(frame)
+    assert fields[1:3] == (wire.RESULT, 3)
+    assert fields[-3] == 2**32
+
+
+@pytest.mark.parametrize("length", [2**32 - 1, 2**32, 2**63, 2**64 - 1])
+def test_a_forged_length_takes_no_memory(length: int) -> None:
     import tracemalloc
 
     tracemalloc.start()
-    forged = wire._HEADER.pack(wire._MAGIC, wire.RESULT, *[0] * 6, 2**32 - 1, 0, 0.0)
+    forged = wire._HEADER.pack(wire._MAGIC, wire.RESULT, *[0] * 6, length, 0, 0.0)
     list(frames_of([forged, b"x" * 10_000]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
