@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 __all__ = [
     "COORDINATOR_LOG",
+    "COORDINATOR_VARIABLE",
     "EXPERIMENT_VARIABLE",
     "FAILED_ITEMS",
     "FETCH_PYTHON_VARIABLE",
@@ -26,6 +27,8 @@ __all__ = [
 
 COORDINATOR_LOG = "coordinator.txt"
 """What the coordinator of a submitted run says, in the logs."""
+COORDINATOR_VARIABLE = "DASKBATCH_COORDINATOR"
+"""Environment variable by which a submitted run's coordinator knows that it is one."""
 EXPERIMENT_VARIABLE = "AZUREML_ARM_PROJECT_NAME"
 """Environment variable that names the experiment to the entry scripts of a pipeline."""
 FAILED_ITEMS = "failed_items.jsonl"
@@ -50,8 +53,7 @@ SIDE_INPUT_VARIABLE = "AZUREML_DATAREFERENCE_"
 STATE_FOLDER = ".daskbatch"
 """Private: what the run is, its plan, ledgers and segments."""
 VARIABLES_VARIABLE = "DASKBATCH_VARIABLES"
-"""Environment variable of a submitted run's coordinator, by which it is known: values of ``environment_variables``, as
-JSON."""
+"""Environment variable of a submitted run's coordinator: values of ``environment_variables``, as JSON."""
 WORKSPACE_FOLDER = "workspace"
 """In a workspace's root: all that is registered, and the runs."""
 WORKSPACE_VARIABLE = "DASKBATCH_WORKSPACE"

@@ -14,7 +14,7 @@ from daskbatch.api.run import Run, execute_spec
 from daskbatch.engine.submission import read_submission
 from daskbatch.errors import UsageError
 from daskbatch.events import Listener
-from daskbatch.layout import VARIABLES_VARIABLE, WORKSPACE_VARIABLE
+from daskbatch.layout import COORDINATOR_VARIABLE, VARIABLES_VARIABLE, WORKSPACE_VARIABLE
 from daskbatch.options import make_spec
 from daskbatch.options.inputs import path_or_url
 from daskbatch.options.names import RunOptions
@@ -172,8 +172,9 @@ def _spec_of(output: Folder, options: RunOptions) -> RunSpec:
         folder.refresh()
         record = folder.read_record()
         place = folder.place
-    # What was asked of this coordinator may differ from what the run began with.
-    submitted = read_submission(place) if record is None or VARIABLES_VARIABLE in os.environ else None
+    # What was asked of a coordinator may differ from what the run began with.
+    coordinator = os.environ.pop(COORDINATOR_VARIABLE, "")
+    submitted = read_submission(place) if record is None or coordinator else None
     if record is None and submitted is None:
         raise UsageError(
             f"There is no run in {os.fspath(output)!r} to go on with. Give the output folder of one, or repeat its"

@@ -296,6 +296,8 @@ class Coordination:
             return None  # its own, of a coordinator that was killed: it goes on with that
         if output is None:
             place = None
+        elif output["datastore"] not in self.workspace.datastores:
+            return None  # unregistered since: the step is done anew, where its output goes now
         else:
             place = self.workspace.datastores[output["datastore"]].path(output["path"])
         made = call(place, folder)  # as it was called then: with its own output among the arguments

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
 from daskbatch.api.compute_definition import with_definition
 from daskbatch.api.inputs import resolve_inputs
+from daskbatch.engine.owner import this_process
 from daskbatch.engine.submission import (
     LOCAL,
     Submission,
@@ -26,7 +27,7 @@ from daskbatch.engine.submission import (
     write_submission,
 )
 from daskbatch.errors import UsageError
-from daskbatch.layout import COORDINATOR_LOG, LOGS, STATE_FOLDER, VARIABLES_VARIABLE
+from daskbatch.layout import COORDINATOR_LOG, COORDINATOR_VARIABLE, LOGS, STATE_FOLDER, VARIABLES_VARIABLE
 from daskbatch.options import check_output, make_spec
 from daskbatch.options.names import RunOptions
 from daskbatch.options.output import check_unused
@@ -112,24 +113,23 @@ def submit(
     log = _log(spec.output)
     try:
         job, process = _begin(spec, log)
-        made = _with_job(made, job)
+        made = replace(made, job=job, owner=None if process is None else this_process(process.pid))
     except BaseException:
-        forget_submission(spec.output)
+        if earlier is None:
+            forget_submission(spec.output)
+        else:
+            write_submission(spec.output, earlier)
         raise
     write_submission(spec.output, made)
     return Submitted(run_id, spec.output, made.text, log, process)
 
 
-def _with_job(made: Submission, job: str) -> Submission:
-    return Submission(made.run_id, made.queue, job, made.cancel_command, made.options)
-
-
 def _begin(spec: RunSpec, log: Path) -> tuple[str, subprocess.Popen[bytes] | None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)  # with a dashboard its secret link is in there
-    variables = {VARIABLES_VARIABLE: json.dumps(dict(spec.environment_variables))}
+    variables = {VARIABLES_VARIABLE: json.dumps(dict(spec.environment_variables))} if spec.environment_variables else {}
     if spec.compute.is_queue:
-        job = coordinator_job(spec.compute, spec.output, str(log))
+        job = coordinator_job(spec.compute, spec.output, str(log), list(variables))
         try:
             with _environment(variables):
                 in_own_loop(job.start())  # type: ignore[no-untyped-call]
@@ -144,7 +144,7 @@ def _begin(spec: RunSpec, log: Path) -> tuple[str, subprocess.Popen[bytes] | Non
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env={**os.environ, **variables},
+            env={**os.environ, **variables, COORDINATOR_VARIABLE: "1"},
             start_new_session=True,
         )
     # Else it would stay as a zombie until this process ends, and look as if it ran.

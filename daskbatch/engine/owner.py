@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["is_gone", "this_process"]
+__all__ = ["is_gone", "is_here", "this_process"]
 
 _MACHINE = Path("/etc/machine-id")
 _SAME_START = 1.0  # seconds; where it comes from the wall clock, one that is set moves it a little
@@ -45,6 +45,11 @@ def is_gone(owner: Mapping[str, Any]) -> bool:
         return True
     except psutil.Error:
         return False
+
+
+def is_here(owner: Mapping[str, Any]) -> bool:
+    """Whether the owner is, or was, where this process is: `is_gone` is then the answer."""
+    return bool(owner["place"] == _place())
 
 
 def _is_of_another_boot(place: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from daskbatch.engine.owner import is_gone, is_here
 from daskbatch.layout import STATE_FOLDER
 from daskbatch.queues.states import JobState, states_of
 
@@ -34,6 +35,8 @@ class Submission:
     """Of the queue; the job's id follows."""
     options: Mapping[str, Any]
     """Of the run; see `daskbatch.options.restore`."""
+    owner: Mapping[str, Any] | None = None
+    """What tells the process from any other of the same number; see `daskbatch.engine.owner`."""
 
     @property
     def text(self) -> str:
@@ -79,15 +82,13 @@ def forget_submission(place: str) -> None:
 
 
 def state_of(submission: Submission) -> JobState | None:
-    """How the coordinator's job is, by the queue; None where it does not tell."""
+    """How the coordinator's job is, by the queue; None where it does not tell, or is a process elsewhere."""
     if not submission.job:  # it is about to be begun
         return None
     if submission.queue != LOCAL:
         return states_of(submission.queue, [submission.job]).get(submission.job)
-    try:
-        os.kill(int(submission.job), 0)
-    except ProcessLookupError:
-        return JobState("ended")
-    except PermissionError:
+    if submission.owner is None:
         return None
-    return JobState("running")
+    if is_gone(submission.owner):
+        return JobState("ended")
+    return JobState("running") if is_here(submission.owner) else None

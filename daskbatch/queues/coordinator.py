@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from daskbatch.errors import UsageError
+from daskbatch.layout import COORDINATOR_VARIABLE
 from daskbatch.queues.job import job_of, walltime_seconds
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ fi
 """
 
 
-def coordinator_job(compute: Compute, output: str, log: str) -> Job:
+def coordinator_job(compute: Compute, output: str, log: str, variables: Sequence[str] = ()) -> Job:
     """A job that is not submitted yet, which goes on with the run in `output`.
 
     Parameters
@@ -61,11 +63,14 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
         Folder or URL.
     log : str
         File that the coordinator's words are appended to.
+    variables : sequence of str
+        Names of environment variables that it is to have from who submits it. Their values are not in its script, which
+        others may read.
 
     Raises
     ------
     UsageError
-        What the target says makes no job.
+        What the target says makes no job, or the queue hands no variables on.
     """
     keywords = {key: value for key, value in compute.keywords.items() if key not in _LEFT_OUT}
     own: Mapping[str, Any] = keywords.pop("coordinator", None) or {}
@@ -81,6 +86,8 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
             f'--output="{log}"',
             f'--error="{log}"',
         ]
+    elif variables:
+        _hand_on(variables, compute, keywords)
     job = job_of(
         replace(compute, keywords=keywords),
         "coordinator",
@@ -90,8 +97,24 @@ def coordinator_job(compute: Compute, output: str, log: str) -> Job:
         log_directory=None,
         environment={},
     )
-    command = shlex.join([sys.executable, "-m", "daskbatch", "resume", output])
+    command = f"{COORDINATOR_VARIABLE}=1 " + shlex.join([sys.executable, "-m", "daskbatch", "resume", output])
     if not slurm:
         command += f" >> {shlex.quote(log)} 2>&1"
     job._command_template = _SCRIPT.format(command=command, lives=_LIVES, again=_AGAIN if slurm else "")
     return job
+
+
+def _hand_on(variables: Sequence[str], compute: Compute, keywords: dict[str, Any]) -> None:
+    """Have the queue take variables over from who submits. Slurm and LSF do so by themselves."""
+    names = ",".join(variables)
+    given = keywords.get("job_extra_directives")
+    if compute.type in ("pbs", "moab", "sge"):
+        keywords["job_extra_directives"] = [*(given or ()), f"-v {names}"]
+    elif compute.type == "htcondor":
+        keywords["job_extra_directives"] = {**(given or {}), "getenv": names}
+    elif compute.type == "oar":
+        raise UsageError(
+            f"compute={compute.name!r} is of type oar, which hands no environment on to a job, and values of"
+            " environment_variables are in no file. Next: daskbatch run in the place of submit, or set them in"
+            " job_script_prologue"
+        )

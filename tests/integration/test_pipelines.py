@@ -21,6 +21,7 @@ from lives import PATIENCE, wait_for
 import daskbatch
 from daskbatch import (
     Dataset,
+    Datastore,
     Environment,
     Experiment,
     ParallelRunConfig,
@@ -224,6 +225,22 @@ def test_what_has_been_done_is_not_done_again(house: House) -> None:
     changed.wait_for_completion(timeout_seconds=PATIENCE)
     assert house.result(changed, "one") == NAMES.replace("\nf", "\ngf")
     assert len(house.calls("two")) == 3
+
+
+def test_what_was_done_into_a_datastore_that_is_gone_is_done_again(house: House) -> None:
+    # Given a run whose result went where outputs went then
+    stores = [Datastore.register(house.ws, name, house.folder / name) for name in ("then", "now")]
+    house.ws.set_default_datastore("then")
+    pipeline = Pipeline(house.ws, [house.step()])
+    house.experiment.submit(pipeline).wait_for_completion(timeout_seconds=PATIENCE)
+    # When that is unregistered, and the same is submitted again
+    house.ws.set_default_datastore("now")
+    stores[0].unregister()
+    run = house.experiment.submit(pipeline)
+    # Then it is done again, into where they go now
+    assert run.wait_for_completion(timeout_seconds=PATIENCE) == "Completed"
+    assert house.calls() == [5, 5]
+    assert list((house.folder / "now").rglob("scores.csv"))
 
 
 def test_an_output_among_the_arguments_and_a_result_that_is_gone(house: House) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,8 @@ from gated import HOLD, Gated
 from lives import PATIENCE, wait_for
 
 import daskbatch
+from daskbatch.api import submit_run
+from daskbatch.engine.submission import read_submission, write_submission
 
 # As in a terminal: what a shell starts by & ignores Ctrl-C, and so would all that this test starts from there.
 TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -132,6 +135,35 @@ def test_a_run_that_does_not_begin(gated: Gated) -> None:
     assert ended.returncode == 1
     assert "/run/no does not exist" in ended.stdout
     assert f"has ended, and has begun nothing. What it said is in {gated.out}/logs/coordinator.txt" in ended.stderr
+
+
+def test_a_note_of_another_time_refuses_nothing(gated: Gated) -> None:
+    # Given a run that is complete, and whose coordinator's number is another process's by now
+    assert gated.command(*submission(gated)).returncode == 0
+    before = read_submission(str(gated.out))
+    assert before is not None
+    assert before.owner is not None
+    write_submission(str(gated.out), replace(before, job=str(os.getpid()), owner={**before.owner, "pid": os.getpid()}))
+    # When it is submitted again, then its result is taken
+    assert gated.command(*submission(gated)).returncode == 0
+
+
+def test_a_refused_submission_leaves_the_note_of_the_one_before(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run that has failed, and a queue that takes no job
+    (gated.folder / "score.py").write_text(INIT_FAILS)
+    monkeypatch.chdir(gated.folder)
+    assert gated.command("submit", "score.py", "in", "--output", "out", "--wait").returncode == 1
+    before = read_submission(str(gated.out))
+
+    def refuse(*_: object) -> None:
+        raise daskbatch.UsageError("the queue is down")
+
+    monkeypatch.setattr(submit_run, "_begin", refuse)
+    # When it is submitted again, then what is known of it is known still
+    with pytest.raises(daskbatch.UsageError, match="the queue is down"):
+        daskbatch.submit("score.py", "in", output="out")
+    assert before is not None
+    assert read_submission(str(gated.out)) == before
 
 
 def test_ctrl_c_ends_the_waiting_alone(gated: Gated) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from daskbatch import UsageError
 from daskbatch.options.compute import parse_compute
+from daskbatch.queues.coordinator import coordinator_job
 from daskbatch.queues.job import QUEUES, cancel_command, job_of, walltime_seconds
 from daskbatch.spec import Compute
 
@@ -320,3 +321,28 @@ def test_ctrl_c_stays_as_it_is() -> None:
         "assert (signal.getsignal(signal.SIGINT), signal.signal) == before\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("pbs", "#PBS -v DASKBATCH_VARIABLES"),
+        ("moab", "#PBS -v DASKBATCH_VARIABLES"),
+        ("sge", "#$ -v DASKBATCH_VARIABLES"),
+        ("htcondor", "getenv = DASKBATCH_VARIABLES"),
+    ],
+)
+def test_the_coordinators_job_has_values_handed_on_by_name(kind: str, line: str) -> None:
+    job = coordinator_job(target(kind), "/out", "/out/log", ["DASKBATCH_VARIABLES"])
+    assert line in job.job_script().splitlines()
+    assert "DASKBATCH_VARIABLES" not in coordinator_job(target(kind), "/out", "/out/log").job_script()
+
+
+def test_a_queue_that_hands_nothing_on_is_refused() -> None:
+    with pytest.raises(UsageError, match="hands no environment on"):
+        coordinator_job(target("oar"), "/out", "/out/log", ["DASKBATCH_VARIABLES"])
+
+
+@pytest.mark.parametrize("kind", sorted(QUEUES))
+def test_a_coordinator_knows_that_it_is_one(kind: str) -> None:
+    assert "DASKBATCH_COORDINATOR=1 " in coordinator_job(target(kind), "/out", "/out/log").job_script()
