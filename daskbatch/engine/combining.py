@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -12,13 +13,14 @@ from daskbatch.failpoints import failpoint
 from daskbatch.remote import compose
 from daskbatch.remote.combine import Streamed, copied_parts, stream
 from daskbatch.remote.compose import Part
-from daskbatch.remote.errors import ObjectChanged, ObjectMissing
+from daskbatch.remote.errors import ObjectChanged, ObjectMissing, StorageError
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.multipart import Sent, Upload
 from daskbatch.remote.objects import object_state
 from daskbatch.remote.put import put_whole_file
+from daskbatch.remote.retrying import Limit
 from daskbatch.remote.segments import SegmentObjects
-from daskbatch.remote.urls import join
+from daskbatch.remote.urls import join, split
 from daskbatch.store.combine import Combined, combine
 from daskbatch.store.ledger import Ledger
 from daskbatch.store.payloads import Payloads
@@ -39,6 +41,8 @@ _AT_ONCE = 8
 """Parts that a task has under way. While its last ones are, they are fewer: so tasks are not small."""
 _TRIES = 3
 """Of a task whose worker is lost."""
+_LEFT = Limit(tries=4, seconds=15.0)
+"""Of what clears up after others: no result waits long for a store that cannot do it."""
 
 
 def combine_on_store(
@@ -82,8 +86,13 @@ def combine_on_store(
     if size <= _SMALL or not is_s3(filesystem(url, folder.options)):
         return _by_a_file(folder, chunks, name, confirm)
     parts = copied_parts(payloads, segments, name)
-    failpoint("combine.upload.before")
-    upload = compose.begin(url, folder.options, lambda upload_id: ledger.upload(url, upload_id))
+
+    def note(upload_id: str) -> None:
+        failpoint("combine.upload.before")
+        ledger.upload(url, upload_id)
+
+    _abort_left(url, folder, ledger)
+    upload = compose.begin(url, folder.options, note)
     try:
         sha256 = None
         try:
@@ -101,9 +110,26 @@ def combine_on_store(
         etag = compose.finish(upload, sent, folder.options)
         failpoint("combine.finish.after")
     except BaseException:
-        compose.abort(url, upload.upload_id, folder.options)
+        with contextlib.suppress(StorageError):  # what went wrong first is what is told; who goes on aborts it
+            compose.abort(url, upload.upload_id, folder.options)
         raise
     return Combined(name, payloads.rows, written, sha256, etag)
+
+
+def _abort_left(url: str, folder: RunPrefix, ledger: Ledger) -> None:
+    """Abort uploads of exactly this object that others have begun: a kill may come before their ledger tells of one.
+
+    An engine that was displaced may be at one still: it must not publish. One that has displaced us may be too: what
+    is listed before our claim is seen to be the last cannot be of a later one. A store that refuses is left alone.
+    """
+    with contextlib.suppress(StorageError):
+        pending = compose.pending(url, folder.options, _LEFT)
+        left = [upload_id for key, upload_id in pending if key == split(url)[1]]
+        seen = folder.look(folder.latest_epoch(), ledger) if left else None
+        if seen is None or seen[0]:
+            return
+        for upload_id in left:
+            compose.abort(url, upload_id, folder.options, _LEFT)
 
 
 def _by_a_file(folder: RunPrefix, chunks: Sequence[Chunk], name: str, confirm: Callable[[], None]) -> Combined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daskbatch.remote.errors import ObjectChanged
+from daskbatch.remote.errors import ObjectChanged, StorageError
 from daskbatch.remote.fetch import PIECE, read_chunks, read_range
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.multipart import (
@@ -19,7 +20,6 @@ from daskbatch.remote.multipart import (
     Sent,
     Upload,
     abort_upload,
-    begin_upload,
     begun,
     pending_uploads,
 )
@@ -139,17 +139,30 @@ def begin(
     Parameters
     ----------
     record
-        Is called with the upload id before anything is sent: what a later process needs to `abort` it.
+        Is called with the upload id before anything is sent: what a later process needs to `abort` it. In this
+        thread, so it may wait for other requests. What it raises ends the upload, and Ctrl-C does.
 
     Raises
     ------
     StorageError
     """
     file_system = filesystem(url, options)
-    upload = run(file_system, begin_upload(file_system, url, limit))
-    if record is not None:
-        record(upload.upload_id)
-    return upload
+    made: list[Upload] = []  # not a returned value: a Ctrl-C may come when it has begun and before that is here
+    try:
+        run(file_system, _begin(file_system, url, made, limit))
+        if record is not None:
+            record(made[0].upload_id)
+    except BaseException:
+        for upload in made:
+            with contextlib.suppress(StorageError):  # what went wrong first is what is told
+                abort(url, upload.upload_id, options, limit)
+        raise
+    return made[0]
+
+
+async def _begin(file_system: Any, url: str, made: list[Upload], limit: Limit) -> None:
+    async with begun(file_system, url, limit=limit) as upload:
+        made.append(upload)
 
 
 def send_part(upload: Upload, part: Part, options: StorageOptions = (), limit: Limit = USUAL) -> Sent:

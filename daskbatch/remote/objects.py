@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daskbatch.remote import others
-from daskbatch.remote.errors import ObjectMissing
+from daskbatch.remote.errors import ObjectMissing, StorageError, code_of
 from daskbatch.remote.fetch import AT_ONCE, read_into_memory, read_range
 from daskbatch.remote.filesystem import filesystem, is_s3
 from daskbatch.remote.listing import keys_below
@@ -63,7 +63,7 @@ def read_object(url: str, options: StorageOptions = (), limit: Limit = USUAL) ->
 
 
 def read_many(urls: Sequence[str], options: StorageOptions = (), limit: Limit = USUAL) -> list[bytes | None]:
-    """All bytes of each, many at the same time; None for those that are not there. No object of zero bytes.
+    """All bytes of each, many at the same time; None for those that are not there.
 
     Raises
     ------
@@ -81,6 +81,10 @@ def read_many(urls: Sequence[str], options: StorageOptions = (), limit: Limit = 
             found[place] = await read_into_memory(file_system, urls[place], 0, _MOST, "", limit)
         except ObjectMissing:
             return
+        except StorageError as error:
+            if code_of(error) not in ("InvalidRange", "416"):
+                raise
+            found[place] = b""  # no range lies inside an object of zero bytes
 
     run(file_system, each(range(len(urls)), get, min(AT_ONCE, len(urls))))
     return found
@@ -89,11 +93,14 @@ def read_many(urls: Sequence[str], options: StorageOptions = (), limit: Limit = 
 def fetch_below(url: str, folder: Path, options: StorageOptions = (), limit: Limit = USUAL) -> None:
     """Write small objects below a prefix to files below a folder; never outside of it.
 
+    Names that end in a slash are left out: they stand for folders, and are made by browsers of a store.
+
     Raises
     ------
     StorageError
     """
-    urls, root = [one.url for one in keys_below(url, options, limit)], url.rstrip("/") + "/"
+    root = url.rstrip("/") + "/"
+    urls = [one.url for one in keys_below(url, options, limit) if not one.url.endswith("/")]
     for found, data in zip(urls, read_many(urls, options, limit), strict=True):
         path = folder.joinpath(*found.removeprefix(root).split("/"))
         if data is not None and path.resolve().is_relative_to(folder.resolve()):

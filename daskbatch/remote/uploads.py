@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -17,10 +18,15 @@ __all__ = ["Uploads", "now_and_then"]
 
 _EVERY = 10.0
 """Seconds."""
+_UNFINISHED = re.compile(r"[0-9a-f]{32}\.[0-9]+-[0-9a-f]{8}\.tmp")
+"""Names under which `worker.model_pins` writes, beside what it then links there. No others that end in .tmp: a script
+may have its own."""
 
 
 class Uploads:
     """Puts files below some folders to the same names below some URLs. Any thread, one at a time.
+
+    A note of which model is used is put when it is whole, never what it is written to before.
 
     Parameters
     ----------
@@ -79,6 +85,8 @@ class Uploads:
                     names = [name for name in names if name not in self._skip]
                 folders.sort()
                 for name in sorted(names):
+                    if _UNFINISHED.fullmatch(name):
+                        continue
                     path = os.path.join(folder, name)
                     if os.path.isfile(path) and not os.path.islink(path):
                         yield path, join(url, *os.path.relpath(path, root).split(os.sep))

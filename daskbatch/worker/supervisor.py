@@ -21,7 +21,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskbatch.worker.wire import IDLE, PHASE_NAMES, START, Page, PageState
@@ -33,6 +33,7 @@ _TICK = 0.1  # seconds between looks; a deadline that comes sooner is waited for
 _TREE_EVERY = 5  # ticks between looks at the memory of the whole tree
 _KILL_PATIENCE = 5.0  # seconds; a process in uninterruptible sleep may outlast any signal
 _ORPHAN_PATIENCE = 5.0  # seconds
+_ONE_BY_ONE = 1.0  # seconds from the first process of a job that is sent a signal to the last
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -111,6 +112,13 @@ class _Child:
             self.note(*os.waitpid(self.pid, os.WNOHANG))
             return self.reaped
 
+    def ended_by(self, number: int) -> bool:
+        """Whether it has ended, and by that signal."""
+        if not self.reaped and hasattr(os, "waitid"):
+            seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return seen is not None and (seen.si_code, seen.si_status) == (os.CLD_KILLED, number)
+        return self.status is not None and os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == number
+
     def note(self, pid: int, status: int) -> None:
         """A process has been reaped: it may be this one."""
         if pid == self.pid:
@@ -181,7 +189,7 @@ def _watch(child: _Child, page: Page, config: Mapping[str, Any]) -> tuple[str, d
         if asked:
             return asked[0], {}
         if ended in ready or (ended is None and child.has_ended()):
-            return "exit", {}
+            return ("terminated" if child.ended_by(signal.SIGTERM) and _is_told_too(asked) else "exit"), {}
         if config["life"] in ready:
             return ("asked" if os.read(config["life"], 1) else "orphaned"), {}
         if parent in ready or not _has_parent(config):
@@ -194,6 +202,14 @@ def _watch(child: _Child, page: Page, config: Mapping[str, Any]) -> tuple[str, d
             if used > limit:
                 return "memory", {"memory": used, "memory_limit": limit}
         _bound_logs(config["log_limit"])
+
+
+def _is_told_too(asked: Sequence[str]) -> bool:
+    """Whether the signal that has ended the runner comes here as well: who ends a job does so one by one."""
+    give_up = time.monotonic() + _ONE_BY_ONE
+    while not asked and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return bool(asked)
 
 
 def _overdue(page: Page, state: PageState, timeouts: list[float]) -> bool:

@@ -36,7 +36,7 @@ def test_skewed(tmp_path: Path) -> None:
     told = measured("skewed.py", tmp_path, "skewed", "--only", "daskbatch", "ideal")
     ours, ideal = (told["repeats"][name][0] for name in ("daskbatch", "ideal"))
     assert ours["work"] == ideal["work"] == 100
-    assert ours["run"] > 2 * 0.4, "two long mini-batches cannot be quicker than their sleep"
+    assert ours["run"] > ideal["run"] - 0.4, "two slots take half of all sleeps; the ideal has the longest on top"
 
 
 def test_startup(tmp_path: Path) -> None:

@@ -186,6 +186,24 @@ def test_daemons_that_left_their_session_die_with_their_runner(who: str, launch:
     runner.let_go()
 
 
+@pytest.mark.parametrize(("told", "reason"), [(True, "terminated"), (False, "exit")])
+def test_who_ends_a_job_may_reach_the_runner_first(told: bool, reason: str, launch: Launch, tmp_path: Path) -> None:
+    # Given a run() that goes on
+    runner, _ = started(launch)
+    send(runner, "daemons")
+    wait_for((tmp_path / "ready").exists)
+    supervisor = psutil.Process(runner.pid)
+    half = next(child for child in supervisor.children() if "daskbatch.worker.child" in " ".join(child.cmdline()))
+    # When SIGTERM ends it, and comes to its supervisor only then, or not at all
+    half.terminate()
+    wait_for(lambda: half.status() == psutil.STATUS_ZOMBIE)
+    if told:
+        supervisor.terminate()
+    # Then that is seen: nobody is to blame where all were to end
+    assert runner.wait()["reason"] == reason
+    runner.let_go()
+
+
 @pytest.mark.parametrize(
     "missing",
     [["waitid", "pidfd_open"], ["waitid", "pidfd_open", "/proc"], ["pidfd_open", "/proc"]],

@@ -105,6 +105,7 @@ OF_A_LARGE_ONE = ("combine.upload.before", "combine.upload.after", "combine.fini
         *(("moto", point, LARGE) for point in OF_A_LARGE_ONE),
         ("ceph", "gather.commit.before", MEDIUM),
         ("ceph", "segment.put.after", SMALL),
+        ("ceph", "combine.upload.before", LARGE),
         ("ceph", "combine.upload.after", LARGE),
         ("ceph", "combine.finish.after", LARGE),
     ],
@@ -119,6 +120,8 @@ def test_every_way_to_die(s3: Bucket, tmp_path: Path, point: str, size: int) -> 
     assert job.result() in (None, expected(size))
     if not point.startswith(("scratch", "combine.finish.after", "summary", "segments")):  # by then it may be there
         assert job.result() is None
+    if point == "combine.upload.before":  # begun, and nobody has noted it
+        assert s3.pending() == ["out/result.txt"]
     # and the same command goes on with it
     assert job.run() == 0, job.said()
     job.check()
@@ -131,6 +134,34 @@ def test_what_is_committed_is_not_run_again(s3: Bucket, tmp_path: Path) -> None:
     assert len(calls) == COUNT
     assert job.run() == 0, job.said()
     assert (job.notes / "calls").read_text().split() == calls
+    job.check()
+
+
+def test_a_store_that_lists_no_uploads_keeps_no_run_from_its_end(
+    s3: Bucket, proxied: FaultProxy, tmp_path: Path
+) -> None:
+    job = Job(s3, tmp_path, LARGE)
+    job.endpoint = proxied.endpoint
+    points = environment(tmp_path / "points", "combine.upload.before=kill@1")
+    assert job.run(**points) == -signal.SIGKILL, job.said()
+    proxied.faults.append(Fault("denied", "GET", "?uploads", times=1000))
+    assert job.run() == 0, job.said()
+    assert any(seen.fault for seen in proxied.seen)
+    assert job.result() == expected(LARGE)
+
+
+@pytest.mark.parametrize("s3", BOTH, indirect=True)
+def test_empty_objects_among_its_own_keep_no_run_from_going_on(s3: Bucket, tmp_path: Path) -> None:
+    # Given a run that was killed, and what browsers of a store leave where somebody has looked at it
+    job = Job(s3, tmp_path)
+    assert job.run(**environment(tmp_path / "points", "segment.put.after=kill@3")) == -signal.SIGKILL, job.said()
+    (state,) = {key.partition("/run-")[0] for key in [*s3.keys()] if "/run-" in key}
+    for folder in ("out/logs/sys/", "out/logs/sys/node/", "out/logs/user/error/", f"{state}/models/"):
+        s3.put(folder)
+    # and a log and a note that were put before anything was in them
+    for key in ("out/logs/sys/empty.txt", "out/logs/user/error/empty.txt", f"{state}/models/{'0' * 32}"):
+        s3.put(key)
+    assert job.run() == 0, job.said()
     job.check()
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import daskbatch
 from daskbatch.worker.entry import EntryScript, configure, user_traceback
 from daskbatch.worker.script import Context, load_object, load_script
+
+PACKAGE = os.path.dirname(daskbatch.__file__) + os.sep
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +116,7 @@ def test_a_traceback_shows_the_script_and_not_us(tmp_path: Path) -> None:
     text = user_traceback(error_of(loaded(tmp_path, source)))
     assert text.startswith("Traceback (most recent call last):\n")
     assert text.endswith("ZeroDivisionError: division by zero\n")
-    assert "daskbatch" not in text.replace(str(tmp_path), "")
+    assert PACKAGE not in text
     assert any('score.py", line 2, in helper' in place for place in places(text))
     assert "return x / 0" in text
 
@@ -144,7 +147,7 @@ def test_the_errors_behind_an_error_are_cut_too(tmp_path: Path) -> None:
 def test_an_error_of_our_own_is_its_message_alone() -> None:
     text = user_traceback(error_of(lambda: load_object(3, [])))
     assert "EntryScriptError: int cannot be an entry script" in text
-    assert not any("daskbatch" in place for place in places(text))
+    assert not any(PACKAGE in place for place in places(text))
 
 
 def test_a_huge_message_is_cut_in_the_middle(tmp_path: Path) -> None:
