@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
-from daskbatch.errors import InputError
+from daskbatch.errors import InputError, RunFailed
 from daskbatch.plan_listing import Storage
 from daskbatch.plan_opening import open_entry
 from daskbatch.remote.errors import ObjectChanged, ObjectMissing
@@ -28,6 +28,9 @@ _SCAN_BLOCK = 4 * 1024**2
 
 _MINI_BATCH = partial(tuple.__new__, MiniBatch)
 """``MiniBatch._make``, without a Python function's call for each of a million."""
+
+_UNLIKE_ANY = -2
+"""In place of a modification time or etag: a file that was not there to be scanned is not to be read either."""
 
 _LINES = 4096
 """Lines of the plan file that are parsed at once."""
@@ -122,7 +125,7 @@ def _scanned(
     file: int, entry: list[Any], table: TableFormat, row: int, storage: Storage
 ) -> Generator[MiniBatch, None, int]:
     """Exact ranges of one file. Returns the rows before the next file, or `NO_ROW`."""
-    from daskbatch.store.scan import QuoteNeverClosed
+    from daskbatch.store.scan import RecordTooLong
 
     index = records = open_start = open_row = end = 0
     before = -1
@@ -145,15 +148,26 @@ def _scanned(
                 index += len(befores)
             records += len(starts)
             before, end = int(starts[-1]), int(ends[-1])
-    except (OSError, ObjectChanged, ObjectMissing):
-        # Whoever reads it meets the same error, as the failure of this mini-batch alone.
-        yield from _mini_batches(file, [index], [end], [entry[1]], [NO_ROW], entry)
+    except (FileNotFoundError, NotADirectoryError, ObjectChanged, ObjectMissing):
+        # Whoever reads it meets the same error, as the failure of this mini-batch alone. And if it is there again by
+        # then: nobody knows where its records are, and the range would hold its header.
+        gone = [*entry[:2], _UNLIKE_ANY]
+        yield from _mini_batches(file, [index], [open_start], [entry[1]], [NO_ROW], gone)
         return NO_ROW
-    except QuoteNeverClosed as error:
-        raise InputError(f"inputs: {entry[0]}: {error}. Next: correct the file.") from error
+    except OSError as error:
+        # Others may be able to read it, and would read a range with its header in it, or without some of its records.
+        raise RunFailed(
+            f"inputs: {entry[0]} cannot be read to see where its records are: {error.strerror or error}."
+            " Next: mend that, then repeat the command."
+        ) from error
+    except RecordTooLong as error:
+        raise InputError(f"inputs: {entry[0]}: {error}") from error
     if records:
         here = NO_ROW if row == NO_ROW else row + open_row
         yield from _mini_batches(file, [index], [open_start], [end], [here], entry)
+    else:
+        # A range without records, as of any other text: who reads it sees whether it is the file that was listed.
+        yield from _mini_batches(file, [0], [entry[1]], [entry[1]], [NO_ROW], entry)
     return NO_ROW if row == NO_ROW else row + records
 
 

@@ -277,6 +277,7 @@ class _Run:
         self.interrupts.inbox.put({})  # wakes whoever waits there
 
     def _work(self) -> Stop | None:
+        before = 0 if self.round else self.books.tries  # those of earlier lives
         try:
             self.epoch.enter("run")
             if self.spec.compute.type == "serial":
@@ -290,8 +291,10 @@ class _Run:
             return Stop(errors.RunCanceled, "interrupted")
         except StorageError as error:  # in the middle nobody has used anything wrongly: it goes on when that is mended
             return Stop(errors.RunFailed, str(error))
-        except errors.UsageError:
-            raise
+        except errors.UsageError as error:
+            if self.books.tries == (0 if isinstance(error, errors.InputError) else before):  # nothing was started
+                raise
+            return Stop(errors.RunFailed, str(error), cause=error)  # of the plan, say, which is read meanwhile
         except Exception as error:  # the scheduler is gone, say: what was committed counts all the same
             return stop_of(error)
         finally:

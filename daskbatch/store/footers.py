@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from daskbatch.errors import InputError
 from daskbatch.store.inputs_csv import names_differ
+from daskbatch.store.inputs_parquet import is_damage
 from daskbatch.store.inputs_types import name_of
 from daskbatch.store.selection import is_of, refuse_missing_columns
 from daskbatch.types import MiniBatchSize, TableFormat
@@ -18,6 +20,8 @@ Group = tuple[int, int]
 
 EXACT_IN_FLOAT = 2**53
 _BUFFER = 64 * 1024
+_TRIED = 10
+"""Row groups of a file from which on rows are asked for, one after the other where it is damaged."""
 
 
 class Cut(NamedTuple):
@@ -91,7 +95,7 @@ class ParquetSchema:
         Raises
         ------
         InputError
-            Where its columns or their types do not go with those of the files before.
+            Where its columns or their types do not go with those of the files before, or two have one name.
         """
         schema = self._selected(metadata.schema.to_arrow_schema().remove_metadata(), path)
         if self._schema is None:
@@ -99,9 +103,9 @@ class ParquetSchema:
             self._fields = {field.name: field for field in schema}
         elif not schema.equals(self._schema):
             self._unify(schema, path)
-        if not self._row_bytes and metadata.num_rows:
+        if not self._row_bytes and metadata.num_rows:  # of the first file that can be read
             self._row_bytes = _arrow_row_bytes(path if source is None else source(), self._selection)
-        self._look_for_gaps(metadata)
+        self._look_for_gaps(schema, metadata)
         groups = []
         for place in range(metadata.num_row_groups):
             group = metadata.row_group(place)
@@ -114,6 +118,7 @@ class ParquetSchema:
         """The columns that count."""
         import pyarrow as pa
 
+        _refuse_same_names(self._selection or schema.names, schema.names, path)
         self.names = self.names or tuple(schema.names)
         if not self._selection:
             return schema
@@ -134,8 +139,7 @@ class ParquetSchema:
     def _type_name(self, name: str, kind: Any) -> str:
         import pyarrow as pa
 
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type  # categories differ from row group to row group
+        kind = _decoded(kind)
         if pa.types.is_null(kind):
             return "string"
         if name in self._gaps and pa.types.is_boolean(kind):
@@ -163,15 +167,15 @@ class ParquetSchema:
                 ) from None
             self._fields[field.name] = both.field(0)
 
-    def _look_for_gaps(self, metadata: Any) -> None:
-        """Note the integers and booleans with nulls, and integers past what a float keeps."""
+    def _look_for_gaps(self, schema: Any, metadata: Any) -> None:
+        """Note the columns with nothing but nulls, integers and booleans with some, and integers past a float's."""
         import pyarrow as pa
 
-        watched = {
-            name
-            for name, field in self._fields.items()
-            if pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
-        }
+        # Other files may have integers or booleans there: where all of a column is None, pandas writes no type.
+        if metadata.num_rows:
+            self._gaps.update(field.name for field in schema if pa.types.is_null(field.type))
+        kinds = [(name, _decoded(field.type)) for name, field in self._fields.items()]
+        watched = {name for name, kind in kinds if pa.types.is_integer(kind) or pa.types.is_boolean(kind)}
         if not watched:
             return
         for place in range(metadata.num_columns):
@@ -189,11 +193,39 @@ class ParquetSchema:
                     self._large.add(name)
 
 
+def _decoded(kind: Any) -> Any:
+    """The type of a column's values: categories differ from row group to row group."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _refuse_same_names(wanted: Iterable[str], names: list[str], path: str) -> None:
+    counts = Counter(names)
+    twice = next((name for name in wanted if counts[name] > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"inputs: {path} has {counts[twice]} columns named {twice!r}, and each column needs a name of its own."
+            " Next: write the file with other names, or give columns= the names of others, which are read alone."
+        )
+
+
 def _arrow_row_bytes(source: Any, columns: tuple[str, ...]) -> float:
-    """Bytes that a row of this file takes in memory, from its first rows."""
+    """Bytes that a row of this file takes in memory, from its first rows; 0 where they cannot be read."""
     import pyarrow.parquet as pq
 
     # A buffer: of a large row group the first pages are enough.
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER) as file:
-        rows = next(file.iter_batches(batch_size=4096, columns=list(columns) or None, use_threads=False), None)
-    return rows.nbytes / rows.num_rows if rows is not None and rows.num_rows else 0.0
+        count = file.num_row_groups
+        for unit in range(min(count, _TRIED)):
+            groups = list(range(unit, count))
+            some = file.iter_batches(4096, row_groups=groups, columns=list(columns) or None, use_threads=False)
+            try:
+                rows = next(some, None)
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                continue  # it costs the mini-batches of these rows, and not the run
+            if rows is not None and rows.num_rows:
+                return float(rows.nbytes / rows.num_rows)
+    return 0.0

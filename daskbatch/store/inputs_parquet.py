@@ -13,17 +13,26 @@ from daskbatch.store.inputs_csv import misfit, refuse_missing, refuse_other_name
 from daskbatch.store.inputs_types import arrow_type
 from daskbatch.types import OPEN_END, MiniBatch, TableFormat
 
-__all__ = ["ParquetFileReader"]
+__all__ = ["ParquetFileReader", "is_damage"]
 
 _DECODE_ROWS = 65536
 """Rows decoded at once at most, so that a slice of any size has bounded memory beside it."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of pyarrow's is of what the file holds: a damaged page, a codec that is not there.
+
+    Those of the system, which a disk has, carry its number; Arrow's own of the same class have none.
+    """
+    import pyarrow as pa
+
+    return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
 
 
 class ParquetFileReader:
     """One Parquet file, kept open between its mini-batches."""
 
     def __init__(self, path: str, table: TableFormat) -> None:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         self.path = path
@@ -31,7 +40,9 @@ class ParquetFileReader:
         try:
             # No pre_buffer: it would hold a large row group's bytes in memory at once.
             self._file: Any = pq.ParquetFile(path, pre_buffer=False)
-        except pa.ArrowInvalid as error:
+        except Exception as error:
+            if not is_damage(error):
+                raise
             raise MiniBatchError(f"{path} is no Parquet file that can be read: {error}") from error
         self._selection = list(table.selection) or None
         self._types = {name: arrow_type(kind) for name, kind in table.columns if _is_told(kind)}
@@ -46,14 +57,14 @@ class ParquetFileReader:
 
     def read(self, mini_batch: MiniBatch) -> Any:
         """The rows of a mini-batch, or None where there are none. The stop `OPEN_END`: all of the file."""
-        import pyarrow as pa
-
         wanted = [name for name, _ in self._table.columns]
         refuse_other_names(tuple(self._file.schema_arrow.names), self.path, self._table)
         try:
             rows = self._rows(mini_batch)
-        except pa.ArrowException as error:
-            self._batches = None
+        except Exception as error:
+            self._batches = None  # it has ended: the next try would find no rows left, and take that for an answer
+            if not is_damage(error):
+                raise
             raise MiniBatchError(f"{self.path}: row group {mini_batch.unit} cannot be read: {error}") from error
         if not rows.num_rows:
             return None
@@ -91,7 +102,7 @@ class ParquetFileReader:
             if batch is None:
                 batch = next(self._batches, None)
             if batch is None:
-                break
+                raise MiniBatchError(f"{self.path}: row group {unit} has {self._position} rows, and {stop} are wanted")
             skipped = min(max(start - self._position, 0), batch.num_rows)
             taken = min(stop - self._position, batch.num_rows) - skipped
             if taken > 0:

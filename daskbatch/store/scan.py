@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["QuoteNeverClosed", "RecordScanner", "quoted_newline"]
+__all__ = ["RecordScanner", "RecordTooLong", "quoted_newline"]
 
 _LF, _CR, _QUOTE = 10, 13, 34
 
@@ -17,8 +17,8 @@ LONGEST_RECORD = 256 * 1024**2
 """Bytes. A quote that is never closed would otherwise take the rest of the input into memory."""
 
 
-class QuoteNeverClosed(ValueError):
-    """Raised when a record has no end within `LONGEST_RECORD`."""
+class RecordTooLong(ValueError):
+    """Raised when a record has no end within `LONGEST_RECORD`. Says the next step; the file is the caller's to name."""
 
 
 def _newlines(data: np.ndarray[Any, Any], lone_cr: bool, last: bool) -> np.ndarray[Any, Any]:
@@ -92,7 +92,9 @@ class RecordScanner:
         self._quotes = quotes
         self._separator = ord(separator)
         self._json = json
-        self._tail = b""
+        self._parts: list[bytes] = []
+        self._searched = self._waiting = 0
+        """Bytes of the parts, which begin at `position`: known to hold no end of a record, and not looked at yet."""
         self.position = 0
 
     def feed(self, block: bytes, last: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -100,28 +102,37 @@ class RecordScanner:
 
         Both are counted from the text's beginning. The byte after the last is past the newline.
         """
-        data = self._tail + block if self._tail else block
+        if block:
+            self._parts.append(block)
+            self._waiting += len(block)
+        length = self._searched + self._waiting
+        if not last and self._waiting < self._searched and length <= LONGEST_RECORD:
+            # A long record is looked at again when there is twice as much of it: for every block would take time that
+            # grows with the square of its length.
+            nothing = np.zeros(0, dtype=np.int64)
+            return nothing, nothing
+        data = b"".join(self._parts)
         if self.position == 0 and data.startswith(b"\xef\xbb\xbf"):
             data = data[3:]
             self.position = 3
         base = self.position
         array = np.frombuffer(data, np.uint8)
         newlines = _newlines(array, lone_cr=not self._json and b"\r" in data, last=last)
+        is_open = False
         if self._quotes and b'"' in data:
             quotes = _real_quotes(array, self._separator)
+            is_open = bool(len(quotes) & 1)
             newlines = newlines[(np.searchsorted(quotes, newlines) & 1) == 0]
         ends = newlines + 1
         done = int(ends[-1]) if len(ends) else 0
         if last and done < len(data):
             ends = np.append(ends, len(data))
             done = len(data)
-        self._tail = data[done:]
+        self._parts = [data[done:]] if done < len(data) else []
+        self._searched, self._waiting = len(data) - done, 0
         self.position = base + done
-        if len(self._tail) > LONGEST_RECORD:
-            raise QuoteNeverClosed(
-                f"the record at byte {self.position} has no end within {LONGEST_RECORD // 1024**2} MB:"
-                " a quote there is not closed"
-            )
+        if self._searched > LONGEST_RECORD:
+            raise RecordTooLong(self._endless(is_open))
         starts = np.empty_like(ends)
         starts[:1] = 0
         starts[1:] = ends[:-1]
@@ -129,6 +140,18 @@ class RecordScanner:
         if not keep.all():
             starts, ends = starts[keep], ends[keep]
         return starts + base, ends + base
+
+    def _endless(self, is_open: bool) -> str:
+        """What is said of a record that is too long."""
+        text = f"the record at byte {self.position} has no end within {LONGEST_RECORD // 1024**2} MB"
+        if self._json:
+            return (
+                f"{text}, and each must be a JSON object on a line of its own. Next: write the file so; `jq -c '.[]'`"
+                " makes such lines of a JSON array."
+            )
+        if is_open:
+            return f"{text}: a quote there is not closed. Next: correct the file."
+        return f"{text}, and no line may be longer. Next: check that the file is delimited text, and correct it."
 
     def _records(
         self, data: bytes, array: np.ndarray[Any, Any], starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]

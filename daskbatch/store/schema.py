@@ -79,14 +79,18 @@ def sample_text(paths: Sequence[str], table: TableFormat, opener: Opener = open_
     ------
     InputError
         Where sampled files differ in their columns, have newlines in quotes without
-        ``support_multi_line``, are not in the encoding, or cannot be read.
+        ``support_multi_line``, are not in the encoding, have a record without end, or cannot be read.
     """
+    from daskbatch.store.scan import RecordTooLong
+
     heads = []
     for path in paths:
         try:
             heads.append(_head(path, table, opener))
         except MiniBatchError as error:
             raise InputError(str(error)) from error
+        except RecordTooLong as error:
+            raise InputError(f"inputs: {path}: {error}") from error
         except OSError as error:
             raise InputError(f"inputs: {path} cannot be read: {error.strerror or error}.") from error
     names: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daskbatch.store import scan
-from daskbatch.store.scan import QuoteNeverClosed, RecordScanner, quoted_newline
+from daskbatch.store.scan import RecordScanner, RecordTooLong, quoted_newline
 
 CSV_TEXT = st.text(alphabet='ab",\n\r', max_size=60)
 
@@ -75,8 +75,37 @@ def test_json_lines_of_white_space_are_blank() -> None:
 def test_a_quote_that_is_never_closed_takes_no_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "LONGEST_RECORD", 100)
     scanner = RecordScanner(quotes=True)
-    with pytest.raises(QuoteNeverClosed, match="at byte 2 has no end"):
+    with pytest.raises(RecordTooLong, match=r"at byte 2 has no end.*a quote there is not closed\. Next: "):
         scanner.feed(b'a\n"' + b"x" * 200, last=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"json": True}, "line of its own"), ({"quotes": True}, "no line may")]
+)
+def test_a_line_without_end_is_not_said_to_be_a_quote(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, bool], message: str
+) -> None:
+    monkeypatch.setattr(scan, "LONGEST_RECORD", 100)
+    scanner = RecordScanner(**({"quotes": False} | options))
+    with pytest.raises(RecordTooLong, match=rf"at byte 0 has no end.*{message}.*\. Next: ") as told:
+        scanner.feed(b'["a",' * 50, last=False)
+    assert "not closed" not in str(told.value)
+
+
+@pytest.mark.parametrize("options", [{"quotes": True}, {"json": True}, {}])
+def test_a_long_record_is_found_in_time_that_grows_with_its_length(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]
+) -> None:
+    # Given a record of a thousand blocks, and what is looked at to find its end
+    seen = []
+    newlines = scan._newlines
+    monkeypatch.setattr(scan, "_newlines", lambda data, **how: [seen.append(len(data)), newlines(data, **how)][1])
+    data = b'1,"' + b"x" * 1_000_000 + b'"\n2,y\n'
+    # When it is fed block by block
+    found = scanned(data, 1000, **options)
+    # Then each byte was looked at a few times, and not once for each block that followed
+    assert found == [(0, 1_000_005), (1_000_005, len(data))]
+    assert sum(seen) < 4 * len(data)
 
 
 def test_nothing_has_no_records() -> None:

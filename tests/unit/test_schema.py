@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from daskbatch.errors import InputError
-from daskbatch.store import schema
+from daskbatch.store import scan, schema
 from daskbatch.store.inputs_types import arrow_type, column_names, dtype_hint, name_of
 from daskbatch.store.schema import sample_text, sampled_places
 from daskbatch.types import MiniBatchSize, TableFormat
@@ -108,6 +108,24 @@ def test_what_cannot_be_one_input_is_said_before_the_start(
 ) -> None:
     with pytest.raises(InputError, match=message):
         columns(tmp_path, *files, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "options", "message"),
+    [
+        ("a.jsonl", b'[{"a":1}' + b',{"a":1}' * 300_000 + b"]", {}, r"at byte 0 .*JSON object on a line of its own\. "),
+        ("a.jsonl.gz", b'[{"a":1}' + b',{"a":1}' * 300_000, {}, r"at byte 0 .*JSON object on a line of its own\. "),
+        ("a.csv", b'a,b\n1,"' + b"x\n" * 1_000_000, {"multi_line": True}, r"at byte 4 .*a quote there is not closed"),
+        ("a.csv", b"x" * 2_500_000, {}, r"at byte 0 .*no line may be longer\. "),
+    ],
+)
+def test_a_first_record_without_end_is_named_and_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(scan, "LONGEST_RECORD", 1_500_000)
+    data = gzip.compress(data, 1) if name.endswith(".gz") else data
+    with pytest.raises(InputError, match=rf"^inputs: .*0{name}: the record {message}.*Next: "):
+        columns(tmp_path, data, name=name, **options)
 
 
 def test_the_user_is_right(tmp_path: Path) -> None:
