@@ -14,7 +14,7 @@ import click
 from daskbatch import __version__
 from daskbatch.cli_compute import compute_group
 from daskbatch.cli_entry import ARGUMENTS, EntryCommand
-from daskbatch.cli_folder import cancel_command, logs_command, status_command
+from daskbatch.cli_folder import cancel_command, logs_command, say, status_command
 from daskbatch.cli_options import FREE, given, given_inputs, with_inputs, with_options
 from daskbatch.cli_pipelines import runs_command
 from daskbatch.cli_submit import submit_command
@@ -237,10 +237,12 @@ def try_command(
         )
     except DaskbatchError:
         raise
-    except Exception:  # the user's own: its traceback is what they came for
+    except (Exception, SystemExit) as error:  # the user's own: its traceback is what they came for
         traceback.print_exc()
+        if isinstance(error, SystemExit):
+            _say(f"the script ended the process: exit status {error.code!r}")
         return FAILED
-    click.echo(result.text)
+    say(result.text)
     return COMPLETED
 
 
@@ -255,7 +257,7 @@ def init_command(folder: str, name: str | None) -> None:
     from daskbatch.api.workspace import Workspace
 
     made = Workspace.create(name or os.path.basename(os.path.abspath(folder)), folder)
-    click.echo(f"Made the workspace {made.name!r}: {made.root / 'config.json'}")
+    say(f"Made the workspace {made.name!r}: {made.root / 'config.json'}")
 
 
 @cli.command("version")

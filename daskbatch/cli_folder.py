@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
-__all__ = ["cancel_command", "logs_command", "status_command"]
+__all__ = ["cancel_command", "logs_command", "say", "status_command"]
 
 _STORAGE = click.option(
     "--storage-options",
@@ -25,7 +26,7 @@ def status_command(output: str, storage_options: tuple[str, ...], as_json: bool)
     from daskbatch.api.again import status
 
     found = status(output, storage_options)
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.text)
+    say(json.dumps(found.as_json(), indent=2) if as_json else found.text)
 
 
 @click.command("cancel")
@@ -36,7 +37,7 @@ def cancel_command(output: str, storage_options: tuple[str, ...]) -> None:
     from daskbatch.api.again import cancel
 
     found = cancel(output, storage_options)
-    click.echo(f"Asked the run to end ({found.owner}). It does within seconds: daskbatch status {output}")
+    say(f"Asked the run to end ({found.owner}). It does within seconds: daskbatch status {output}")
 
 
 @click.command("logs")
@@ -48,4 +49,11 @@ def logs_command(output: str, follow: bool, user: bool) -> None:
     from daskbatch.api.run_logs import log_lines
 
     for line in log_lines(output, follow=follow, user=user):
-        click.echo(line)
+        say(line)
+
+
+def say(text: str) -> None:
+    """Print for people what may hold the name of a file, which need be no text in any encoding."""
+    from daskbatch.report.console import write_line
+
+    write_line(sys.stdout, text)

@@ -9,6 +9,7 @@ import click
 from click.exceptions import Exit
 
 from daskbatch.cli_entry import ARGUMENTS, EntryCommand
+from daskbatch.cli_folder import say
 from daskbatch.cli_options import given, given_inputs, with_inputs, with_options
 from daskbatch.cli_pipelines import submit_pipeline
 from daskbatch.errors import DaskbatchError, RunCanceled, RunFailed
@@ -76,6 +77,12 @@ def submit_command(
         wrong = sorted([*given(values), *(["output"] if output else [])])
         if wrong:
             raise click.UsageError(f"--{wrong[0].replace('_', '-')} is for a script; a pipeline says it itself.", ctx)
+        if ctx.meta[ARGUMENTS]:
+            raise click.UsageError(
+                f"-- {' '.join(ctx.meta[ARGUMENTS])!r}: arguments are for a script; a pipeline says them itself, and"
+                " takes parameters: -p NAME=VALUE.",
+                ctx,
+            )
         submit_pipeline(entry, parameters, experiment, tags, regenerate_outputs, wait)
         return
     if parameters or experiment or tags or regenerate_outputs:
@@ -101,7 +108,7 @@ def _wait(made: Submitted, look: str) -> None:
 
     goes_on = f"The waiting has ended, and the run goes on: {look}"
     try:
-        ended = wait_for_end(made, click.echo)
+        ended = wait_for_end(made, say)
     except KeyboardInterrupt:
         click.echo(goes_on, err=True)
         raise Exit(RunCanceled.exit_code) from None

@@ -120,10 +120,13 @@ class LogFiles:
     def _new_of(self, path: Path, ended: bool) -> Iterator[str]:
         try:
             with path.open("rb") as file:
-                file.seek(self._read.get(path, 0))
+                begin = self._read.get(path, 0)
+                if file.seek(0, os.SEEK_END) < begin:  # it was emptied, as it had grown too large
+                    begin = 0
+                file.seek(begin)
                 data = file.read()
         except OSError:
             return
         whole = data if ended else data[: data.rfind(b"\n") + 1]
-        self._read[path] = self._read.get(path, 0) + len(whole)
+        self._read[path] = begin + len(whole)
         yield from whole.decode(errors="replace").splitlines()

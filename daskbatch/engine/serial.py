@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daskbatch.engine.books import Books
 from daskbatch.engine.folder import RunFolder
+from daskbatch.engine.own_modules import modules_of_its_own
 from daskbatch.engine.planning import Prepared
 from daskbatch.engine.stop import Stop
 from daskbatch.errors import DaskbatchError, InitFailed
@@ -31,8 +32,8 @@ from daskbatch.store.formats import suffix_of
 from daskbatch.store.segments import Writer
 from daskbatch.types import UNKNOWN_ITEMS, MiniBatch, Record
 from daskbatch.worker import tensorflow1
-from daskbatch.worker.attempt import ENDS, Answer, Attempts, failure_of, parts_of
-from daskbatch.worker.entry import configure
+from daskbatch.worker.attempt import Answer, Attempts, failure_of, parts_of
+from daskbatch.worker.entry import configure, put_back_after
 from daskbatch.worker.fetched import told, with_files
 from daskbatch.worker.models import model_variables
 from daskbatch.worker.origins import Origins
@@ -73,10 +74,10 @@ def run_serially(
     with own_script(spec, prepared.source, prepared.script_digest, folder) as script:
         try:
             script.init()
-        except ENDS:
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
-            failure = failure_of(error, "start")
+            failure = _exited(error, "init", "start") if isinstance(error, SystemExit) else failure_of(error, "start")
             why = f"init() failed ({failure['error']}: {failure['message']})"
             books.stop = Stop(InitFailed, why, failure["traceback"])
             return
@@ -126,8 +127,14 @@ def _shut_down(script: Script) -> None:
     """As in a runner: an error in ``shutdown()`` is shown and changes nothing, for all results are there."""
     try:
         script.shutdown()
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
+
+
+def _exited(error: SystemExit, hook: str, phase: str) -> dict[str, Any]:
+    """The failure that ``sys.exit()`` is: in a runner it ends the process."""
+    exited = ChildProcessError(f"{hook}() ended the process: exit status {error.code!r}")
+    return {**failure_of(exited.with_traceback(error.__traceback__), phase), "error": "ExitedEarly"}
 
 
 def _until_settled(
@@ -139,9 +146,8 @@ def _until_settled(
         due.popleft()
         try:
             answer = attempts.attempt(batch, books.retries_of([batch]).get(batch.key, 0))
-        except SystemExit as error:  # in a runner it ends the process, which fails the try
-            exited = ChildProcessError(f"run() ended the process: exit status {error.code!r}")
-            answer = Answer(UNKNOWN_ITEMS, failure={**failure_of(exited, "run"), "error": "ExitedEarly"})
+        except SystemExit as error:
+            answer = Answer(UNKNOWN_ITEMS, failure=_exited(error, "run", "run"))
         if answer.ended and answer.failure is None:
             return False
         report = TaskReport(_NODE, _PROCESS)
@@ -186,6 +192,7 @@ def own_script(
         except (DaskbatchError, OSError) as error:
             raise InitFailed(f"what the script is told of a store cannot be fetched: {error}") from error
         stack.callback(_put_back, argv, path, environment, folder)
+        stack.enter_context(put_back_after())
         if os.path.isdir(spec.folder):  # as in a runner: a run that is resumed from elsewhere finds its files
             os.chdir(spec.folder)
         own = {name: told(value, paths) for name, value in given.items()} | more
@@ -208,7 +215,9 @@ def own_script(
                 yield load_object(cloudpickle.loads(spec.entry.pickled), arguments)
             else:
                 assert spec.entry.script is not None
-                yield load_script(spec.entry.script, arguments, source, digest)
+                places = (os.path.dirname(spec.entry.script), source, spec.entry.source_directory)
+                with modules_of_its_own([place for place in places if place is not None]):
+                    yield load_script(spec.entry.script, arguments, source, digest)
 
 
 def _put_back(argv: list[str], path: list[str], environment: dict[str, str], folder: Path) -> None:

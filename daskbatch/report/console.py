@@ -29,7 +29,7 @@ from daskbatch.report.words import (
     reused_text,
 )
 
-__all__ = ["Console", "in_notebook"]
+__all__ = ["Console", "in_notebook", "write_line"]
 
 EVERY = 5.0
 """Seconds between two plain lines."""
@@ -128,7 +128,8 @@ class Console:
         rate = self._rate(event)
         if self._live:
             self._live = self._draw(event, rate)
-        if not self._live and event.time - self._last_line >= EVERY:
+        # A clock that was set back must not silence it until it has caught up.
+        if not self._live and not 0 <= event.time - self._last_line < EVERY:
             self._last_line = event.time
             self._write(progress_text(event, rate))
 
@@ -163,11 +164,14 @@ class Console:
         if self._bar is not None:
             self._bar.write(text, file=self._stream)  # above the bar
             return
-        # The stream's encoding may know less than a path or a traceback holds.
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        write_line(self._stream, text)
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write a line, though the stream's encoding may know less than a path or a traceback holds."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def progress_text(event: Progress, rate: float) -> str:

@@ -97,7 +97,7 @@ class LogFiles:
                 self._tell(event.time, planned_text(event))
             case Progress():
                 self._progress = event
-                if event.time - self._last_line >= EVERY:
+                if not 0 <= event.time - self._last_line < EVERY:  # below 0: the clock was set back
                     self._tell_progress(event)
             case RunnerStarted():
                 work = self._of(event.node, event.process)

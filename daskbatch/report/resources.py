@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import platform
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -29,6 +31,8 @@ COLUMNS = (
 """Disk and network count from the node's start."""
 PROCESS_COLUMNS = ("time", "node", "process", "pid", "processes", "cpu_seconds", "memory_bytes")
 """Of a slot's whole process tree at that moment; `pid` is the tree's first process."""
+_UNTOLD = (OSError, ValueError, LookupError, RuntimeError)
+"""What psutil raises, besides its own errors, where a file of ``/proc`` is missing or cut down."""
 
 
 class ResourceLog:
@@ -44,6 +48,7 @@ class ResourceLog:
         self._folder = Path(output, "logs", "perf")
         self._pids: dict[str, int] = {}
         self._last = float("-inf")
+        self._given_up = False
 
     def write_to(self, output: str) -> None:
         """Write to another folder: what mirrors an output on a store."""
@@ -52,15 +57,17 @@ class ResourceLog:
     def __call__(self, event: Event) -> None:
         """Take a sample when it is time. A node that does not tell is left in peace."""
         if isinstance(event, RunStarted):
-            psutil.cpu_percent()  # its first answer is 0: it tells of the time since the last call
-        elif isinstance(event, Progress) and event.time - self._last >= EVERY:
+            _counted(psutil.cpu_percent)  # its first answer is 0: it tells of the time since the last call
+        elif isinstance(event, Progress) and not self._given_up:
+            if 0 <= event.time - self._last < EVERY:  # below 0: the clock was set back
+                return
             self._last = event.time
             try:
                 self._append("node_resource_usage.csv", COLUMNS, [sample(event.time)])
                 rows = [sample_of_process(event.time, process, pid) for process, pid in sorted(self._pids.items())]
                 self._append("processes_resource_usage.csv", PROCESS_COLUMNS, [row for row in rows if row])
-            except (OSError, psutil.Error):
-                self._last = float("inf")
+            except (*_UNTOLD, psutil.Error):
+                self._given_up = True
         elif isinstance(event, RunnerStarted) and event.node == platform.node():
             self._pids[event.process] = event.pid
 
@@ -80,12 +87,13 @@ class ResourceLog:
 def sample(time: float) -> list[object]:
     """One row of `COLUMNS`; blank where the platform does not count."""
     memory = psutil.virtual_memory()
-    disk = psutil.disk_io_counters()
-    network = psutil.net_io_counters()
+    busy = _counted(psutil.cpu_percent)
+    disk = _counted(psutil.disk_io_counters)
+    network = _counted(psutil.net_io_counters)
     return [
         datetime.fromtimestamp(time).astimezone().isoformat(timespec="seconds"),
         platform.node(),
-        psutil.cpu_percent(),
+        "" if busy is None else busy,
         memory.total - memory.available,
         memory.total,
         disk.read_bytes if disk else "",
@@ -93,6 +101,14 @@ def sample(time: float) -> list[object]:
         network.bytes_recv if network else "",
         network.bytes_sent if network else "",
     ]
+
+
+def _counted(read: Callable[[], Any]) -> Any:
+    """What psutil reads; None in a sandbox that shows less of ``/proc`` than it can make sense of."""
+    try:
+        return read()
+    except (*_UNTOLD, psutil.Error):
+        return None
 
 
 def sample_of_process(time: float, process: str, pid: int) -> list[object]:

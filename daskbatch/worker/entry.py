@@ -5,13 +5,15 @@ Runs in the runner's interpreter: standard library, Python 3.9.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 
-__all__ = ["EntryScript", "configure", "user_traceback"]
+__all__ = ["EntryScript", "configure", "put_back_after", "user_traceback"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST = 20_000  # characters of a traceback; an error may quote a whole table
@@ -95,6 +97,20 @@ def configure(
     if log_file is not None:
         handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace", delay=True)
     _attach(logging.getLogger("daskbatch.entry_script"), handler, logging_level)
+
+
+@contextlib.contextmanager
+def put_back_after() -> Iterator[None]:
+    """Leave `EntryScript` and its logger as they were: in the user's own process a run ends before the process does."""
+    entry, logger = EntryScript(), logging.getLogger("daskbatch.entry_script")
+    settings, handlers, level, propagate = entry._settings, logger.handlers[:], logger.level, logger.propagate
+    # Out of sight of `configure`, which would close ours.
+    logger.handlers[:] = [handler for handler in handlers if not getattr(handler, "of_daskbatch", False)]
+    try:
+        yield
+    finally:
+        entry._settings, logger.handlers[:], logger.propagate = settings, handlers, propagate
+        logger.setLevel(level)
 
 
 def _attach(logger: logging.Logger, handler: logging.Handler, level: str) -> None:

@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -202,12 +202,17 @@ def _lead_path(folders: Sequence[str]) -> None:
 def _new_module(path: str) -> ModuleType:
     """Return the script's empty module, under its own name, so that siblings and pickle find it.
 
-    A script called like a module that is loaded (``json.py``) must not take that one's place.
+    A script called like a module that is loaded (``json.py``) must not take that one's place, nor that of one which
+    its siblings' imports would find: ``predict.py`` beside a package ``predict``, ``score-images.py`` beside
+    ``score_images.py``.
     """
     stem = os.path.splitext(os.path.basename(path))[0]
     name = "".join(c if c.isalnum() or c == "_" else "_" for c in stem) or "entry_script"
     loaded = sys.modules.get(name)
-    if loaded is not None and not hasattr(loaded, "__daskbatch_entry__"):
+    importable = PathFinder.find_spec(name)
+    if (loaded is not None and not hasattr(loaded, "__daskbatch_entry__")) or (
+        importable is not None and importable.origin != path
+    ):
         name = f"entry_script_{name}"
     spec = importlib.util.spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     if spec is None:

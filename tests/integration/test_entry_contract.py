@@ -198,20 +198,40 @@ def test_a_new_process_after_a_crash_has_its_own_init(
     assert results(done) == [[1, 0], [1, 0], [1, 1], [1, 0]]
 
 
+@pytest.mark.parametrize("error", ["RuntimeError('too late to matter')", "SystemExit(3)"])
 @pytest.mark.parametrize("compute", ["local", "serial"])
 def test_a_shutdown_that_raises_does_not_harm_the_result(
-    compute: str, run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str]
+    compute: str, error: str, run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str]
 ) -> None:
-    entry = script("""
+    entry = script(f"""
         def run(mini_batch):
             return mini_batch
 
         def shutdown():
-            raise RuntimeError("too late to matter")
+            raise {error}
         """)
     done = run(entry, files(4), compute=compute)
     assert done.status == "Completed"
     assert len(results(done)) == 4
+
+
+@pytest.mark.parametrize("compute", ["local", "serial"])
+def test_an_init_that_exits_has_failed(
+    compute: str, run: Callable[..., Any], script: Callable[..., str], files: Callable[[int], str]
+) -> None:
+    entry = script("""
+        import sys
+
+        def init():
+            sys.exit()
+
+        def run(mini_batch):
+            return mini_batch
+        """)
+    with pytest.raises(daskbatch.InitFailed, match="ExitedEarly") as caught:
+        run(entry, files(2), compute=compute)
+    assert caught.value.summary is not None
+    assert caught.value.summary["status"] == "Failed"
 
 
 # EntryScript and what the script writes

@@ -125,6 +125,20 @@ def test_try_shows_the_users_own_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     assert "ValueError: bad photo" in result.stderr
 
 
+def test_names_that_are_no_text_are_shown_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given names of files that no encoding has
+    found = SimpleNamespace(text="Running: run id in /o/\udcff", owner="process 1 on \udcfe")
+    again = SimpleNamespace(status=lambda *_: found, cancel=lambda *_: found)
+    monkeypatch.setitem(sys.modules, "daskbatch.api.again", again)
+    tried = SimpleNamespace(try_=lambda *_, **__: SimpleNamespace(text="/in/\udcfd"))
+    monkeypatch.setitem(sys.modules, "daskbatch.api.trial", tried)
+    # When they are printed where stdout is strict, as click's runner has it, then escaped
+    for command, told in ((["status", "o"], "\\udcff"), (["cancel", "o"], "\\udcfe"), (["try", "s", "i"], "\\udcfd")):
+        result = invoke(*command)
+        assert (result.exit_code, result.exception) == (0, None)
+        assert told in result.stdout
+
+
 CANCELED = errors.RunCanceled("stopped by SIGTERM")
 CANCELED.exit_code = 143
 
@@ -218,6 +232,7 @@ def test_json_has_stdout_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "score.py", "a", "--output", "out", "--mini-batch-sise", "3"], "--mini-batch-size"),
         (["run", "score.py", "a", "--output", "s3://me:hush@bucket"], "holds a user's name or password"),
         (["try", "score.py", "a", "--mini-batch", "x"], "--mini-batch"),
+        (["submit", "job.yml", "--", "--model", "m"], "-- '--model m': arguments are for a script"),
         (["start"], "No such command 'start'"),
         ([__file__, "data"], "Did you mean: daskbatch run"),
     ],

@@ -69,6 +69,12 @@ def test_plain_lines_come_every_five_seconds() -> None:
     assert [line.split(" ")[0] for line in lines] == ["0", "50", "100"]
 
 
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    times = (1000.0, 1002.0, 10.0, 12.0, 15.0)
+    lines = shown(*[replace(PROGRESS, time=time, mini_batches_done=n) for n, time in enumerate(times)]).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["0", "2", "4"]
+
+
 def test_a_line_tells_what_matters() -> None:
     text = shown(replace(PROGRESS, mini_batches_failed=1, items_failed=10, retries=2, total_is_exact=False))
     expected = "12 of about 40 mini-batches, 0:00:10 left, 1,204 items/s, 1 failed (10 items), 2 retries, 2 slots\n"

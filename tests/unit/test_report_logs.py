@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from daskbatch.events import AttemptFailed, Planned, Progress, RunFinished, RunnerStarted, RunStarted, TaskFinished
@@ -156,3 +157,37 @@ def test_a_slots_whole_tree_is_sampled(tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert (row["process"], row["pid"]) == ("process000", str(os.getpid()))
     assert int(row["memory_bytes"]) > 2**20
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no /proc/diskstats"), ValueError("too few fields")])
+def test_a_sandbox_that_does_not_count_leaves_blanks(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("cpu_percent", "disk_io_counters", "net_io_counters"):
+        monkeypatch.setattr(psutil, name, refuse)
+    usage = ResourceLog(str(tmp_path))
+    usage(RunStarted(0.0, "id", str(tmp_path), {}))
+    usage(replace(PROGRESS, time=10.0))
+    with (tmp_path / "logs" / "perf" / "node_resource_usage.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["cpu_percent"], row["disk_read_bytes"], row["network_sent_bytes"]) == ("", "", "")
+    assert int(row["memory_total_bytes"]) > 0
+    # and one that hides its memory too is left in peace, whatever the clock does
+    monkeypatch.setattr(psutil, "virtual_memory", refuse)
+    for time in (20.0, 30.0, 5.0):
+        usage(replace(PROGRESS, time=time))
+
+
+def test_a_clock_that_is_set_back_silences_nothing(tmp_path: Path) -> None:
+    usage = ResourceLog(str(tmp_path))
+    times = (1000.0, 1002.0, 10.0, 12.0, 15.0)
+    events = [replace(PROGRESS, time=time, mini_batches_done=number) for number, time in enumerate(times)]
+    told(tmp_path, *events)
+    for event in events:
+        usage(event)
+    assert [line.split(" ")[1] for line in overview(tmp_path) if line.startswith("Processed")] == ["0", "2", "4"]
+    with (tmp_path / "logs" / "perf" / "node_resource_usage.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3

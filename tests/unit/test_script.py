@@ -88,6 +88,33 @@ def test_a_script_named_like_a_loaded_module_takes_nobodys_place(tmp_path: Path)
     assert sys.modules["json"] is json
 
 
+@pytest.mark.parametrize(
+    ("name", "beside", "module"),
+    [
+        ("score-images.py", "score_images.py", "score_images"),
+        ("predict.py", "predict/__init__.py", "predict"),
+        ("predict", "predict.py", "predict"),
+        ("score-images.py", "source/score_images/__init__.py", "score_images"),
+    ],
+)
+def test_nor_that_of_a_module_beside_it(tmp_path: Path, name: str, beside: str, module: str) -> None:
+    sibling = tmp_path / beside
+    sibling.parent.mkdir(parents=True, exist_ok=True)
+    sibling.write_text("value = 'sibling'")
+    source = (
+        f"import pickle\nfrom dataclasses import dataclass\nfrom {module} import value\n@dataclass\nclass Model:\n"
+        "    x: int = 1\ndef run(batch):\n    return [value, pickle.loads(pickle.dumps(Model())) == Model()]"
+    )
+    script = load_script(written(tmp_path, source, name), [], str(tmp_path / "source"))
+    assert ran(script) == ["sibling", True]
+
+
+def test_a_folder_of_the_same_name_that_is_no_package_leaves_a_script_its_name(tmp_path: Path) -> None:
+    (tmp_path / "predict").mkdir()
+    source = "def run(batch):\n    import predict\n    return [__name__, predict.run is run]"
+    assert ran(load_script(written(tmp_path, source, "predict.py"), [], None)) == ["predict", True]
+
+
 @pytest.mark.parametrize("name", ["my-score.v2.py", "score"])
 def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     assert ran(load_script(written(tmp_path, "def run(batch):\n    return batch", name), [], None)) == (1, 2)
