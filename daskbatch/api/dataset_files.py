@@ -171,7 +171,8 @@ def validate(dataset: FileDataset | TabularDataset) -> None:
             continue  # tables of zero bytes are left out of runs
         if isinstance(dataset, TabularDataset):
             options = dataset.store_options()
-            alone = replace(dataset, sources=(), paths=(path,), infer_column_types=True, storage_options=options)
+            whole = replace(dataset, taken=None, skipped=0, infer_column_types=True)
+            alone = replace(whole, sources=(), paths=(path,), storage_options=options)
             planned_table(alone.spec())
         return
     raise InputError(f"path: all tables in {', '.join(map(str, dataset.references))} have zero bytes. Check the path.")

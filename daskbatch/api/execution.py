@@ -17,12 +17,18 @@ from daskbatch.api.config_rules import RUN_OPTIONS
 from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_files import relative_paths, validate
-from daskbatch.api.dataset_rows import materialise
+from daskbatch.api.dataset_rows import (
+    are_written_together,
+    materialise,
+    materialise_together,
+    refuse_nothing_left,
+)
 from daskbatch.api.fetched_inputs import fetched_of, inputs_told
 from daskbatch.api.inputs import refuse_different
 from daskbatch.api.outputs import read_output
 from daskbatch.api.places import is_url
 from daskbatch.api.references import from_document, localised
+from daskbatch.api.step_inputs import check_keys
 from daskbatch.environments import resolve
 from daskbatch.environments_packages import pins_tensorflow_below_2
 from daskbatch.errors import UsageError
@@ -128,8 +134,10 @@ def step_call(
     }
     options = {name: value for name, value in made.items() if value is not None}
     _refuse_unknown(options)
-    inputs = {one["name"]: _whole(data[one["name"]], workspace) for one in step["inputs"]}
+    inputs = {one["name"]: data[one["name"]] for one in step["inputs"]}
     refuse_different(list(inputs.values()))
+    if workspace is not None:
+        inputs = dict(zip(inputs, materialise_together(list(inputs.values()), _shared(workspace)), strict=True))
     side = {one["name"]: data[one["name"]] for one in step["side_inputs"]}
     return Call(step["entry_script"], inputs, options, side)
 
@@ -181,13 +189,23 @@ def check_step(step: Mapping[str, Any], workspace: Workspace, live: Mapping[str,
     place = output_place(step, "run", workspace)
     if place is not None:
         _tell_of_others(step, place, say)
+    for one in step["inputs"]:
+        reading = one["dataset"]["output"].get("reading") or {} if "output" in one["dataset"] else one["dataset"]
+        check_keys(one["name"], reading, step["config"]["partition_keys"] or ())
     known = [one for one in step["inputs"] if "output" not in one["dataset"]]
     data = [live.get(one["name"]) or _data(one["dataset"], workspace, {}) for one in known]
     side = [_data(one["dataset"], workspace, {}) for one in step["side_inputs"] if "output" not in one["dataset"]]
     for one in (*data, *side):
         if getattr(one, "collection", None) is None:
             validate(one)
+        refuse_nothing_left(one)
     refuse_different(data)
+    if are_written_together(data):
+        say(
+            f"The step {step['name']!r} has a table with take() or skip() beside others: the rows of all of them are"
+            f" written down below {str(_shared(workspace))!r} before it begins, once for the same files. Next: where"
+            " that is too much, make a step for each."
+        )
     environment_options(step["environment"], workspace, say, build=False)
 
 
@@ -222,10 +240,6 @@ def _data(document: Mapping[str, Any], workspace: Workspace | None, written: Map
     if "live" in document:
         raise UsageError("An input is a dataframe of the program that submitted the run, which is gone. Submit again.")
     return localised(from_document(document, workspace), workspace)
-
-
-def _whole(dataset: Data, workspace: Workspace | None) -> Data:
-    return dataset if workspace is None else materialise(dataset, _shared(workspace))
 
 
 def _variables(

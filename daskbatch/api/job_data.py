@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.conda import CondaDependencies
+from daskbatch.api.config_rules import DEFAULTS
 from daskbatch.api.data_path import DataPath
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_registry import get_by_name
@@ -186,7 +187,7 @@ class JobPlace:
             "register": None,
         }
         if path is None:
-            return Output(document, None)
+            return Output(document, DEFAULTS["append_row_file_name"] if kind == "uri_file" else None)
         if not isinstance(path, str) or not path:
             raise UsageError(f"path of {what} must be a text, got {path!r}.")
         file = None
@@ -198,11 +199,14 @@ class JobPlace:
                 raise UsageError(
                     f"path of {what} must be azureml://datastores/NAME/paths/PATH or a folder, got {path!r}."
                 )
+            _refuse_expressions(what, value["path"], value["path"])
             return Output({"name": name, "folder": self.local(path or "."), "register": None}, file or None)
         inner = re.sub(r"\$\{\{\s*name\s*\}\}", "{run-id}", stored[2])
         inner = re.sub(r"\$\{\{\s*output_name\s*\}\}", "{output-name}", inner)
-        if "${{" not in stored[1]:
-            document["datastore"] = stored[1]
+        store = re.sub(r"\$\{\{\s*default_datastore\s*\}\}", "", stored[1])
+        for part in (store, inner, file or ""):
+            _refuse_expressions(what, value["path"], part)
+        document["datastore"] = store or None
         return Output({**document, "path": inner.strip("/")}, file or None)
 
     def environment(self, given: object, job: str) -> dict[str, Any]:
@@ -246,6 +250,16 @@ class JobPlace:
                 raise
             self.say(f"environment {given!r} is not registered here: the present Python runs the script.")
             return Environment("default").as_document()
+
+
+def _refuse_expressions(what: str, path: str, part: str) -> None:
+    """See that no expression is left in a part of an output's path, where it would be a name like any other."""
+    if "${{" in part:
+        raise UsageError(
+            f"path of {what}: ${{{{name}}}} and ${{{{output_name}}}} may stand for folders in a datastore alone, and"
+            " ${{default_datastore}} for its name, as in"
+            f" azureml://datastores/${{{{default_datastore}}}}/paths/${{{{name}}}}/scores.csv, got {path!r}."
+        )
 
 
 def _asset(text: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from daskbatch.api.job_expressions import Reference, reference, split_arguments
 from daskbatch.errors import UsageError
 from daskbatch.options.values import nearest, seconds, whole_number
 
-__all__ = ["Parent", "job_step"]
+__all__ = ["Parent", "job_step", "output_files"]
 
 _KEYS = (
     *("type", "inputs", "outputs", "compute", "input_data", "mini_batch_size", "partition_keys", "task"),
@@ -41,6 +42,27 @@ class Parent:
     """Of those that are data."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     compute: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The name of the file that a job's output is, by the job; of those alone that are files."""
+
+
+def output_files(jobs: Mapping[str, Any], place: JobPlace, parent: Parent) -> dict[str, str]:
+    """`Parent.files`. What is wrong with a job is for `job_step` to say.
+
+    Parameters
+    ----------
+    jobs : mapping
+    place : JobPlace
+    parent : Parent
+        Without them.
+    """
+    found = {}
+    for name, job in jobs.items():
+        with contextlib.suppress(UsageError, AttributeError):
+            output = _output(job.get("outputs") or {}, place, parent)
+            if output is not None and output.file is not None:
+                found[name] = output.file
+    return found
 
 
 def job_step(name: str, given: Any, place: JobPlace, parent: Parent) -> dict[str, Any]:
@@ -174,8 +196,11 @@ def _data(name: str, given: Mapping[str, Any], place: JobPlace, parent: Parent) 
     if found[:2] == ("parent", "inputs") and isinstance(_of_parent(found, parent), Mapping):
         return _entry(name, {"parameter": found[2]}, mode)
     if len(found) == 5 and found[:2] == ("parent", "jobs") and found[3] == "outputs":
-        kind = "tabular" if given.get("type") == "mltable" else "file"
-        return _entry(name, {"output": {"step": found[2], "name": found[4], "reading": {"type": kind}}}, mode)
+        reading = {"type": "tabular" if given.get("type") == "mltable" else "file"}
+        # A file is handed on as one, as Azure does, unless this job asks for the folder that it lies in.
+        if found[2] in parent.files and given.get("type") != "uri_folder":
+            reading["glob"] = parent.files[found[2]]
+        return _entry(name, {"output": {"step": found[2], "name": found[4], "reading": reading}}, mode)
     raise UsageError(
         f"The input {name!r} must refer to ${{{{parent.inputs.NAME}}}} or ${{{{parent.jobs.JOB.outputs.NAME}}}}, got"
         f" {given['path']!r}."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.documents import check_name
 from daskbatch.api.job_data import JobPlace, known_keys
 from daskbatch.api.job_expressions import reference
-from daskbatch.api.job_step import Parent, job_step
+from daskbatch.api.job_step import Parent, job_step, output_files
 from daskbatch.api.pipeline_document import VERSION
 from daskbatch.errors import UsageError
 
@@ -92,6 +93,7 @@ def _pipeline(content: Mapping[str, Any], place: JobPlace) -> dict[str, Any]:
         outputs=dict(content.get("outputs") or {}),
         compute=settings.get("default_compute") or content.get("compute"),
     )
+    parent = replace(parent, files=output_files(jobs, place, parent))
     steps = [job_step(check_name("name of a job", name), job, place, parent) for name, job in jobs.items()]
     store = settings.get("default_datastore")
     for step in steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskbatch.api.data_path import DataPath
@@ -16,6 +16,7 @@ from daskbatch.api.outputs import StepOutput
 from daskbatch.api.parameter_values import data_value
 from daskbatch.api.parameters import PipelineParameter
 from daskbatch.api.pipeline_document import VERSION, bound, checked_document
+from daskbatch.api.pipeline_steps import all_steps, parameters_of, writers_of
 from daskbatch.api.references import from_document
 from daskbatch.api.step import ParallelRunStep
 from daskbatch.api.step_inputs import data_document
@@ -26,6 +27,7 @@ from daskbatch.options.entry import entry_point
 from daskbatch.options.values import nearest
 
 if TYPE_CHECKING:
+    from daskbatch.api.pipeline_run import PipelineRun
     from daskbatch.api.published import PublishedPipeline
     from daskbatch.api.workspace import Workspace
 
@@ -67,8 +69,8 @@ class Pipeline:
     ) -> None:
         accept("Pipeline", ignored, ("_service_endpoint", "_workflow_provider"))
         ignore("Pipeline", ["default_source_directory"] if default_source_directory is not None else [])
-        found = _all_steps(steps, resolve_closure)
-        writers = _writers(found)
+        found = all_steps(steps, resolve_closure)
+        writers = writers_of(found)
 
         def producer(output: StepOutput) -> str:
             if id(output.origin) not in writers:
@@ -78,7 +80,7 @@ class Pipeline:
                 )
             return writers[id(output.origin)]
 
-        parameters = _parameters(found)
+        parameters = parameters_of(found)
         document = checked_document(
             {
                 "version": VERSION,
@@ -194,6 +196,37 @@ class Pipeline:
         refuse_overlaps(document["steps"], self.workspace)
         return document
 
+    def submit(
+        self,
+        experiment_name: str,
+        pipeline_parameters: Mapping[str, Any] | None = None,
+        continue_on_step_failure: bool | None = None,
+        regenerate_outputs: bool = False,
+        **options: Any,
+    ) -> PipelineRun:
+        """Begin a run in an experiment of the workspace, and return at once; see `Experiment.submit`.
+
+        Parameters
+        ----------
+        experiment_name : str
+        pipeline_parameters, continue_on_step_failure, regenerate_outputs, **options
+            As for `Experiment.submit`.
+
+        Raises
+        ------
+        UsageError
+            As for `Experiment.submit`.
+        """
+        from daskbatch.api.experiment import Experiment
+
+        return Experiment(self.workspace, experiment_name).submit(
+            self,
+            pipeline_parameters=pipeline_parameters,
+            continue_on_step_failure=continue_on_step_failure,
+            regenerate_outputs=regenerate_outputs,
+            **options,
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it into a YAML file, over one that is there. Scripts and data stay where they are.
 
@@ -292,47 +325,6 @@ class Pipeline:
         except UsageError as error:
             raise type(error)(f"{str(file)!r}: {error}") from None
         return made
-
-
-def _all_steps(given: object, closure: bool) -> list[ParallelRunStep]:
-    """The steps, and those that they wait for; each once."""
-    steps = list(given) if isinstance(given, (list, tuple)) else [given]
-    found: dict[int, ParallelRunStep] = {}
-    while steps:
-        step = steps.pop(0)
-        if not isinstance(step, ParallelRunStep):
-            raise UsageError(f"steps must be a list of ParallelRunStep, got {step!r} of type {type(step).__name__}.")
-        if id(step) not in found:
-            found[id(step)] = step
-            steps += step.before() if closure else []
-    return list(found.values())
-
-
-def _writers(steps: Iterable[ParallelRunStep]) -> dict[int, str]:
-    """The names of the steps that write outputs, by the ids of the outputs' origins."""
-    writers: dict[int, str] = {}
-    for step in steps:
-        for output in step.outputs:
-            if id(output.origin) in writers:
-                raise UsageError(
-                    f"The output {output.name!r} is written by two steps, {writers[id(output.origin)]!r} and"
-                    f" {step.name!r}. Make one for each."
-                )
-            writers[id(output.origin)] = step.name
-    return writers
-
-
-def _parameters(steps: Iterable[ParallelRunStep]) -> dict[str, PipelineParameter]:
-    found: dict[str, PipelineParameter] = {}
-    for step in steps:
-        for one in step.parameters():
-            known = found.setdefault(one.name, one)
-            if known != one:
-                raise UsageError(
-                    f"Two PipelineParameters have the name {one.name!r}, with the default values"
-                    f" {known.default_value!r} and {one.default_value!r}. Use one object for both, or two names."
-                )
-    return found
 
 
 def _set_datastore(document: Mapping[str, Any], name: str) -> None:

@@ -17,8 +17,9 @@ from daskbatch.api.parameters import PipelineParameter
 from daskbatch.api.references import as_document
 from daskbatch.errors import UsageError
 from daskbatch.options.values import nearest
+from daskbatch.store.partition_format import parse_format
 
-__all__ = ["StepInput", "argument_documents", "check_inputs", "data_document", "step_inputs"]
+__all__ = ["StepInput", "argument_documents", "check_inputs", "check_keys", "data_document", "step_inputs"]
 
 _DATA = "a dataset, dataset.as_named_input('name'), a step's output or a PipelineParameter with a dataset"
 _NO_PATH = (
@@ -163,29 +164,48 @@ def check_inputs(
             )
     check_mini_batch_size(size.default_value if isinstance(size, PipelineParameter) else size, inputs[0].kind)
     for one in inputs:
-        _check_keys(one, keys or ())
+        check_keys(one.name, _reading(one), keys or ())
 
 
-def _check_keys(given: StepInput, keys: Iterable[str]) -> None:
-    """The keys are in the paths of files, which is known before they are read; of an output not yet."""
-    source = given.source.default_value if isinstance(given.source, PipelineParameter) else given.source
-    tables = given.kind == "tabular"
-    if tables and isinstance(source, StepOutput):
-        return
-    if keys and tables and getattr(source, "is_part", False):
+def check_keys(name: str, reading: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """See that paths tell the keys that an input is cut by, which is known before its files are read.
+
+    Parameters
+    ----------
+    name : str
+        Of the input.
+    reading : mapping
+        A dataset's document, or `StepOutput.reading`.
+    keys : iterable of str
+
+    Raises
+    ------
+    UsageError
+    """
+    tables, form = reading.get("type") == "tabular", reading.get("partition_format")
+    if keys and tables and (reading.get("take") is not None or reading.get("skip")):
         raise UsageError(
-            f"partition_keys: take() and skip() leave rows of the input {given.name!r}, and not files whose paths would"
+            f"partition_keys: take() and skip() leave rows of the input {name!r}, and not files whose paths would"
             " tell a key. Next: leave them out, or write those rows by TabularDataset.partition_by(keys, folder)."
         )
-    known = getattr(source, "partition_keys", [])
+    known = [] if form is None else list(parse_format(form).names)
     for key in keys:
         if key not in known:
             raise UsageError(
-                f"partition_keys: the files of the input {given.name!r} have no key {key!r}.{nearest(key, known)} They"
+                f"partition_keys: the files of the input {name!r} have no key {key!r}.{nearest(key, known)} They"
                 f" have {', '.join(known) or 'none'}. Keys come from paths:"
                 f" Dataset.{'Tabular.from_delimited' if tables else 'File.from'}_files(path,"
                 f" partition_format='/{{{key}}}/*'){f', or table.partition_by({[key]}, folder)' if tables else ''}."
             )
+
+
+def _reading(given: StepInput) -> dict[str, Any]:
+    """What `check_keys` looks at of an input."""
+    source = given.source.default_value if isinstance(given.source, PipelineParameter) else given.source
+    if isinstance(source, StepOutput):
+        return dict(source.reading)
+    part = {"take": getattr(source, "taken", None), "skip": getattr(source, "skipped", 0)}
+    return {"type": given.kind, "partition_format": getattr(source, "partition_format", None), **part}
 
 
 def argument_documents(given: object, inputs: Sequence[StepInput], output: StepOutput | None) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
 from collections.abc import Mapping
@@ -147,7 +148,7 @@ class StepRun(SubmittedRun):
             One of them alone.
         """
         state = self._state()
-        found = _counts(self._folder(state), state["status"])
+        found = _counts(self._folder(state), state)
         return found if name is None else {key: value for key, value in found.items() if key == name}
 
     def get_output_data(self, name: str) -> PortDataReference:
@@ -226,22 +227,38 @@ class StepRun(SubmittedRun):
         self.parent.cancel()
 
 
-def _counts(folder: Path, status: str) -> dict[str, Any]:
+def _counts(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    if state["status"] == RUNNING:
+        now = _progress(folder)
+        if now is not None or not _has_ended_since(folder, str(state["started"])):
+            return now or {}
     summary = read_document(folder / RUN_SUMMARY)
-    if summary is not None:
-        found = {"tries": summary.get("tries"), "seconds": summary.get("seconds")}
-        for noun in ("mini_batches", "items"):
-            for key in ("total", "succeeded", "failed"):
-                found[f"{noun}_{key}"] = (summary.get(noun) or {}).get(key)
-        return {key: value for key, value in found.items() if value is not None}
-    if status != RUNNING:
+    if summary is None:
         return {}
+    found = {"tries": summary.get("tries"), "seconds": summary.get("seconds")}
+    for noun in ("mini_batches", "items"):
+        for key in ("total", "succeeded", "failed"):
+            found[f"{noun}_{key}"] = (summary.get(noun) or {}).get(key)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _has_ended_since(folder: Path, began: str) -> bool:
+    """Whether the summary is of the engine that is at work on the step, and not of an attempt before a resume."""
+    try:
+        written = (folder / RUN_SUMMARY).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return written >= dt.datetime.fromisoformat(began).timestamp()
+
+
+def _progress(folder: Path) -> dict[str, Any] | None:
+    """The counts as they are now; None before the engine counts, and after it has ended."""
     try:
         now = read_status(RunFolder(folder)).progress
     except UsageError:  # the engine has only begun
-        return {}
+        return None
     if now is None:
-        return {}
+        return None
     return {
         "tries": now["mini_batches_done"] + now["retries"],
         "seconds": now["elapsed"],

@@ -106,6 +106,12 @@ ROWS = (
             "test_pipeline_and_experiment",
         ),
         (
+            "`Pipeline.submit(experiment_name, pipeline_parameters=)`",
+            "yes",
+            "the same by the experiment's name",
+            "test_a_pipeline_submits_itself",
+        ),
+        (
             "`RunDetails(run).show()`, `wait_for_completion(show_output=True)`, `get_status()`",
             "yes",
             "a widget in notebooks, text in terminals",

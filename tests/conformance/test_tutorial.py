@@ -161,6 +161,10 @@ second.wait_for_completion()
 told["second"] = result(second, score.name, inferences.name, "outputs.txt", "second")
 told["wrong parameter"] = refusal(experiment.submit, pipeline, pipeline_parameters={"batch_size": 1})
 told["runs"] = [one.id for one in experiment.get_runs()] == [second.id, run.id]
+third = pipeline.submit("again", pipeline_parameters=again, continue_on_step_failure=False, regenerate_outputs=True)
+third.wait_for_completion()
+told["third"] = result(third, score.name, inferences.name, "outputs.txt", "third")
+told["third of"] = [third.experiment.name, third.id in [one.id for one in Experiment(ws, "again").get_runs()]]
 
 with open("told.json", "w") as file:
     json.dump(told, file)
@@ -305,6 +309,11 @@ def test_pipeline_and_experiment(told: dict[str, Any]) -> None:
     # The step that reads stands first in the list, and is done last
     out = told["out"]
     assert out.index("The step score-digits is Completed") < out.index("The step count-lines is Running")
+
+
+def test_a_pipeline_submits_itself(told: dict[str, Any]) -> None:
+    assert told["third"] == told["second"]
+    assert told["third of"] == ["again", True]
 
 
 def test_following_a_run(told: dict[str, Any]) -> None:

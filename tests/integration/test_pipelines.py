@@ -502,3 +502,61 @@ def test_what_an_environment_asks_for_is_said_once(house: House) -> None:
         run.wait_for_completion(timeout_seconds=PATIENCE)
         assert run.get_details()["warnings"] == [str(one.message) for one in said]
     assert (first.folder / "coordinator.log").read_text().count("no-such-package-here is asked for") == 1
+
+
+def test_a_part_of_a_table_beside_a_whole_one(house: House, tmp_path: Path) -> None:
+    # Each alone would be read with other types
+    (tmp_path / "one.csv").write_text("result\n01\nb\nc\n")
+    (tmp_path / "two.csv").write_text("result\n7\n8\n")
+    one, two = (Dataset.Tabular.from_delimited_files(str(tmp_path / f"{name}.csv")) for name in ("one", "two"))
+    inputs = [one.skip(1).take(1).as_named_input("one"), two.as_named_input("two")]
+    with pytest.warns(UserWarning, match=r"a table with take\(\) or skip\(\) beside others"):
+        run = house.experiment.submit(Pipeline(house.ws, [house.step(inputs=inputs)]))
+    run.wait_for_completion(timeout_seconds=PATIENCE)
+    assert house.result(run) == "result,twice\nb,bb\n7,77\n8,88\n"
+    again = house.experiment.submit(Pipeline(house.ws, [house.step(inputs=inputs)]))
+    again.wait_for_completion(timeout_seconds=PATIENCE)
+    assert again.find_step_run("score")[0].is_reused
+
+
+JOBS = """
+type: pipeline
+jobs:
+  second:
+    type: parallel
+    inputs:
+      letters: {type: uri_folder, path: ./in}
+      told: ${{parent.jobs.first.outputs.told}}
+    outputs: {told: {type: uri_file, path: "azureml://datastores/workspaceblobstore/paths/${{name}}/second.txt"}}
+    input_data: ${{inputs.letters}}
+    task:
+      code: code
+      entry_script: second.py
+      program_arguments: --told ${{inputs.told}}
+      append_row_to: ${{outputs.told}}
+  first:
+    type: parallel
+    inputs: {letters: {type: uri_folder, path: ./in}}
+    outputs: {told: {type: uri_file, path: "azureml://datastores/workspaceblobstore/paths/${{name}}/first.txt"}}
+    input_data: ${{inputs.letters}}
+    task: {code: code, entry_script: first.py, append_row_to: "${{outputs.told}}"}
+"""
+
+
+def test_the_file_that_a_job_writes_is_a_file_for_the_next(house: House, tmp_path: Path) -> None:
+    for name, text in {
+        "code/first.py": "def run(mini_batch):\n    return ['the first line'] * len(mini_batch)\n",
+        "code/second.py": (
+            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--told')\n"
+            "args, _ = parser.parse_known_args()\n\n\n"
+            "def run(mini_batch):\n    return [open(args.told).readline().strip()] * len(mini_batch)\n"
+        ),
+        "jobs.yml": JOBS,
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    run = Pipeline.load(tmp_path / "jobs.yml", house.ws).submit("exp")
+    assert run.wait_for_completion(timeout_seconds=PATIENCE) == "Completed"
+    port = run.find_step_run("second")[0].get_output_data("told")
+    told = Path(port.datastore.local_path(port.path_on_datastore), "second.txt").read_text()
+    assert told.splitlines() == ["the first line"] * 5

@@ -53,7 +53,7 @@ def pipeline(experiment: Experiment, tmp_path: Path, gate: Path) -> Pipeline:
         (tmp_path / "in" / f"f{number}").write_text("x")
     config = ParallelRunConfig(
         environment=Environment("env"), entry_script=str(tmp_path / "score.py"), error_threshold=0, mini_batch_size="1",
-        output_action="append_row", compute_target="local", node_count=1, process_count_per_node=1,
+        output_action="append_row", compute_target="local", node_count=1, process_count_per_node=1, run_max_try=1,
     )  # fmt: skip
     data = Dataset.File.from_files(str(tmp_path / "in"))
     one = ParallelRunStep("one", config, inputs=[data], output=PipelineData("first"))
@@ -79,6 +79,33 @@ def test_counts_have_the_same_names_while_it_runs_and_after(
     assert set(now) == set(counts()) - {"items_total"}
     assert counts()["tries"] == 3
     assert run.get_metrics("tries") == {"one": {"tries": 3}, "two": {"tries": 3}}
+
+
+def test_counts_of_a_resumed_run_grow(experiment: Experiment, pipeline: Pipeline, gate: Path, tmp_path: Path) -> None:
+    # Given a run that has failed in the second of three mini-batches
+    script, bad = tmp_path / "score.py", tmp_path / "bad"
+    text = script.read_text().replace('not mini_batch[0].endswith("0")', 'mini_batch[0].endswith("2")')
+    check = f'    assert not (mini_batch[0].endswith("1") and os.path.exists({str(bad)!r}))\n'
+    script.write_text(text.replace("    return", f"{check}    return"))
+    bad.touch()
+    run = experiment.submit(pipeline)
+    run.wait_for_completion(timeout_seconds=PATIENCE, raise_on_error=False)
+    assert run.get_status() == "Failed"
+    assert run.get_metrics()["one"]["mini_batches_succeeded"] == 1
+    # When it is mended, and its last mini-batch waits
+    bad.unlink()
+    run.resume()
+
+    def counts() -> Mapping[str, Any]:
+        found: Mapping[str, Any] = run.get_metrics().get("one", {})
+        return found
+
+    # Then the counts are those of now
+    wait_for(lambda: counts().get("mini_batches_succeeded") == 2, "the second mini-batch")
+    assert (run.get_status(), counts()["mini_batches_failed"]) == ("Running", 0)
+    gate.touch()
+    assert run.wait_for_completion(timeout_seconds=PATIENCE) == "Completed"
+    assert counts()["mini_batches_succeeded"] == 3
 
 
 def test_what_is_found_by_a_run(experiment: Experiment, pipeline: Pipeline, gate: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from daskbatch.api.data_types import DataType
 from daskbatch.api.dataset import FileDataset, TabularDataset
 from daskbatch.api.dataset_factory import Dataset
-from daskbatch.api.dataset_rows import materialise
+from daskbatch.api.dataset_rows import are_written_together, materialise, materialise_together
+from daskbatch.api.inputs import refuse_different
 from daskbatch.errors import InputError, SchemaError, UsageError
 
 
@@ -217,3 +219,46 @@ def test_no_type_is_inferred_where_none_shall_be(tmp_path: Path) -> None:
     assert frame["a"].to_list() == [1]
     assert frame["b"].to_list() == ["2.50"]
     assert dataset.options()["dtype"] == {"a": "int64", "b": "string"}
+
+
+def test_a_part_beside_a_whole_table_is_written_down_as_that_is(tmp_path: Path) -> None:
+    # Each alone would be read with other types: the codes of one are numbers, its flags never missing
+    (tmp_path / "one.csv").write_text("code,size,flag\n1,1,true\n2,2,false\n3,3,true\n")
+    (tmp_path / "two.csv").write_text("code,size,flag\nx,0.5,true\n")
+    types = {"flag": DataType.to_bool()}
+    one, two = (
+        Dataset.Tabular.from_delimited_files(str(tmp_path / f"{name}.csv"), set_column_types=types, include_path=True)
+        for name in ("one", "two")
+    )
+    assert not are_written_together([one, two])
+    made = materialise_together([one.skip(1), two], tmp_path / "rows")
+    refuse_different(made)
+    together = replace(made[0], sources=(), paths=[path for data in made for path in data.places()])
+    assert isinstance(together, TabularDataset)
+    assert together.format == "parquet"
+    frame = together.to_pandas_dataframe()
+    assert frame["code"].to_list() == ["2", "3", "x"]
+    assert frame["size"].to_list() == [2, 3, 0.5]
+    assert frame["flag"].to_list() == [False, True, True]
+    assert [Path(path).name for path in frame["Path"]] == ["one.csv", "one.csv", "two.csv"]
+    assert materialise_together([one.skip(1), two], tmp_path / "rows") == made
+
+
+def test_whole_parquet_files_stay_where_they_are(tmp_path: Path) -> None:
+    for number in range(2):
+        pd.DataFrame({"n": [1, 2, 3], "t": list("abc")}).to_parquet(tmp_path / f"{number}.parquet")
+    one, two = (Dataset.Tabular.from_parquet_files(str(tmp_path / f"{number}.parquet")) for number in range(2))
+    part, whole = materialise_together([one.take(1), two], tmp_path / "rows")
+    assert whole is two
+    refuse_different([part, whole])
+    keeps = [one.take(1).keep_columns("n"), two.keep_columns("n")]  # which what is written down needs no more
+    assert are_written_together(keeps)
+    refuse_different(materialise_together(keeps, tmp_path / "rows"))
+    assert not are_written_together([one.take(1)])
+
+
+def test_parts_of_files_are_listed_beside_others(folder: Path, tmp_path: Path) -> None:
+    files = FileDataset(folder)
+    part, whole = materialise_together([files.take(1), files], tmp_path / "rows")
+    assert (part.places(), whole) == ((str(folder / "x/0.csv"),), files)
+    assert not (tmp_path / "rows").exists()

@@ -467,6 +467,73 @@ def test_azures_own_environments_are_said_once(folder: Path) -> None:
         options(write(folder, JOB, task__environment="azureml:AzureML-sklearn-1.0:3"))
 
 
+# Outputs that are files, and what may stand in their paths
+
+
+def consumer(folder: Path, ws: Workspace, output: Any, **given: Any) -> tuple[Any, Any]:
+    """How `score_it` reads what `prepare` writes, and what `prepare` is told of it."""
+    read = {"path": "${{parent.jobs.prepare.outputs.prepared}}", **given}
+    changes: dict[str, Any] = {
+        "jobs__prepare__outputs": {"prepared": output},
+        "jobs__score_it__inputs__scored": read if given else read["path"],
+        "jobs__score_it__mini_batch_size": None,
+    }
+    prepare, score = Pipeline.load(write(folder, PIPELINE, **changes), ws).as_document()["steps"]
+    return score["inputs"][0]["dataset"]["output"]["reading"], prepare["arguments"]
+
+
+def test_an_output_that_is_a_file_is_one_for_the_next_job(folder: Path, ws: Workspace) -> None:
+    file = {"type": "uri_file", "path": "azureml://datastores/workspaceblobstore/paths/o/${{name}}/told.txt"}
+    told = {"join": [{"output": "prepared"}, "/told.txt"]}
+    assert consumer(folder, ws, file) == ({"type": "file", "glob": "told.txt"}, [told])
+    assert consumer(folder, ws, file, type="uri_file")[0] == {"type": "file", "glob": "told.txt"}
+    assert consumer(folder, ws, file, type="mltable")[0] == {"type": "tabular", "glob": "told.txt"}
+    assert consumer(folder, ws, file, type="uri_folder")[0] == {"type": "file"}  # as it was asked for
+    assert consumer(folder, ws, None) == ({"type": "file"}, [{"output": "prepared"}])
+    assert consumer(folder, ws, {"type": "uri_folder"})[0] == {"type": "file"}
+
+
+def test_a_file_without_a_path_has_the_usual_name(folder: Path, ws: Workspace) -> None:
+    name = "parallel_run_step.txt"
+    told = {"join": [{"output": "prepared"}, f"/{name}"]}
+    assert consumer(folder, ws, {"type": "uri_file"}) == ({"type": "file", "glob": name}, [told])
+
+
+def test_a_pipelines_output_that_is_a_file(folder: Path, ws: Workspace) -> None:
+    changes = {"jobs__prepare__inputs__again": "${{parent.jobs.score_it.outputs.final}}"}
+    changes["jobs__score_it__inputs__scored"] = "${{parent.inputs.letters}}"
+    changes["jobs__score_it__mini_batch_size"] = "1"
+    score, prepare = Pipeline.load(write(folder, PIPELINE, **changes), ws).as_document()["steps"]
+    assert prepare["side_inputs"][0]["dataset"]["output"]["reading"] == {"type": "file", "glob": "all.csv"}
+    assert (score["name"], score["output"]["path"]) == ("score_it", "{run-id}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "azureml://datastores/workspaceblobstore/paths/o/${{name}}.csv",
+        "azureml://datastores/workspaceblobstore/paths/${{ output_name }}",
+        "azureml://datastores/workspaceblobstore/paths/${{inputs.topic}}/o.csv",
+        "azureml://datastores/${{name}}/paths/o/o.csv",
+        "out/${{name}}/o.csv",
+        "out/${{name}}.csv",
+    ],
+)
+def test_expressions_stand_where_they_mean_something(folder: Path, ws: Workspace, path: str) -> None:
+    told = r"path of the output 'scores': \${{name}} and \${{output_name}} may stand for folders in a datastore alone"
+    with pytest.raises(UsageError, match=told):
+        Pipeline.load(write(folder, JOB, outputs__scores__path=path), ws)
+
+
+def test_expressions_in_the_folders_of_a_datastore(folder: Path, ws: Workspace) -> None:
+    path = "azureml://datastores/${{ default_datastore }}/paths/o/${{ name }}/${{output_name}}/s.csv"
+    (step,) = Pipeline.load(write(folder, JOB, outputs__scores__path=path), ws).as_document()["steps"]
+    assert (step["output"]["datastore"], step["output"]["path"]) == (None, "o/{run-id}/{output-name}")
+    local = write(folder, JOB, outputs__scores={"type": "uri_folder", "path": "out/${{name}}"})
+    with pytest.raises(UsageError, match="may stand for folders in a datastore alone"):
+        Pipeline.load(local, ws)
+
+
 # MLTable
 
 

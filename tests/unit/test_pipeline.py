@@ -15,6 +15,7 @@ from daskbatch import (
     DatasetConsumptionConfig,
     Datastore,
     Environment,
+    Experiment,
     FileDataset,
     OutputFileDatasetConfig,
     ParallelRunConfig,
@@ -226,6 +227,20 @@ def test_a_data_path_for_a_parameter(ws: Workspace) -> None:
         "type": "file",
         "paths": [{"datastore": "workspaceblobstore", "path": "b"}],
     }
+
+
+def test_a_pipeline_submits_itself_as_its_experiment_would(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Pipeline(ws, [parameterised()])
+    got: list[Any] = []
+    monkeypatch.setattr(Experiment, "submit", lambda self, *given, **named: got.append((self.name, given, named)))
+    made.submit("exp", {"topic": "y"}, True, True, tags={"a": "b"})
+    named = {"pipeline_parameters": {"topic": "y"}, "continue_on_step_failure": True, "regenerate_outputs": True}
+    assert got == [("exp", (made,), named | {"tags": {"a": "b"}})]
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="no parameter 'topik'"):
+        made.submit("exp", pipeline_parameters={"topik": 1})
+    with pytest.raises(UsageError, match="no argument 'regenerate_output'"):
+        made.submit("exp", regenerate_output=True)
 
 
 # Files
