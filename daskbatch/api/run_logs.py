@@ -12,7 +12,7 @@ from daskbatch.engine.status import RunStatus
 from daskbatch.errors import UsageError
 from daskbatch.layout import COORDINATOR_LOG, LOGS
 
-__all__ = ["GOING_ON", "LOOK_EVERY", "LOST_LOOKS", "STATUS_EVERY", "LogFiles", "log_lines"]
+__all__ = ["GOING_ON", "LOOK_EVERY", "LOST_LOOKS", "STATUS_EVERY", "LogReader", "log_lines"]
 
 LOOK_EVERY = 1.0
 """Seconds between looks at files that may lie on a shared filesystem."""
@@ -56,7 +56,7 @@ def log_lines(
             " daskbatch status tells how it is."
         )
     seen = [status(output, storage_options)]
-    logs = LogFiles(Path(output) / LOGS, user=user)
+    logs = LogReader(Path(output) / LOGS, user=user)
     looks = 0
     while True:
         over = not follow or _is_over(seen)
@@ -95,8 +95,8 @@ def _user_logs(folder: Path) -> list[tuple[Path, str]]:
     ]
 
 
-class LogFiles:
-    """The logs of a run, and how much of each was read.
+class LogReader:
+    """Reads the logs of a run as they grow.
 
     Parameters
     ----------

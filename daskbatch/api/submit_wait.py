@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from daskbatch.api.again import status
-from daskbatch.api.run_logs import GOING_ON, LOOK_EVERY, LOST_LOOKS, STATUS_EVERY, LogFiles
+from daskbatch.api.run_logs import GOING_ON, LOOK_EVERY, LOST_LOOKS, STATUS_EVERY, LogReader
 from daskbatch.api.submit_run import Submitted
 from daskbatch.engine.status import RunStatus
 from daskbatch.engine.submission import read_submission, state_of
@@ -40,7 +40,7 @@ def wait_for_end(made: Submitted, say: Callable[[str], None]) -> RunStatus:
         Its coordinator has ended without beginning anything.
     """
     wait = _Wait(made)
-    logs = None if "://" in made.output else LogFiles(Path(made.output) / LOGS)
+    logs = None if "://" in made.output else LogReader(Path(made.output) / LOGS)
     told = ""
     over = False
     while not over:
